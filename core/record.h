@@ -1,0 +1,35 @@
+/*
+ * Filling the records of core/record.proto. All memory is malloc'd, so that the generated
+ * *__free_unpacked(message, NULL) frees a message that was built here too. Out of memory aborts:
+ * records are built outside of any measurement and are small.
+ */
+#ifndef LAB_CORE_RECORD_H
+#define LAB_CORE_RECORD_H
+
+#include "core/hist.h"
+#include "core/metric.h"
+#include "core/record.pb-c.h"
+
+#define RECORD_VERSION 1
+
+char *record_text(const char *text); /* a heap copy, for string fields */
+
+void record_add_value(Lab__Record *record, const struct metric_def *def, double value);
+void record_add_histogram(Lab__Record *record, const struct metric_def *def, const struct hist *h);
+void record_add_unobserved(Lab__Record *record, const struct metric_def *def, const char *reason);
+/* Adds to the kind's count; the first example is kept. */
+void record_add_error(Lab__Record *record, const char *kind, uint64_t count, const char *example);
+void record_add_slice(Lab__Record *record, uint64_t end_ns, uint64_t ops, uint64_t bytes);
+void record_add_setting(Lab__Ready *ready, const char *name, const char *value);
+void record_add_capability(Lab__Ready *ready, const char *name, const char *state,
+                           const char *note);
+void record_add_address(Lab__Ready *ready, const char *address);
+
+/* NULL if the record has no such metric. */
+const Lab__Metric *record_metric(const Lab__Record *record, const char *name);
+
+/* Bounds and sense of a message that came from elsewhere: version, sane sizes, decodable
+ * histograms. 0 or -EPROTO with a sentence. */
+int record_check(const Lab__Record *record, struct lab_error *err);
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * What travels between engine and protocol: received buffers on loan, and segments to send.
+ *
+ * A struct buf is lent by the engine for the length of one on_recv call. Who wants it longer
+ * takes a reference (buf_ref) and gives it back (buf_unref) on the same thread. It carries its
+ * own release function, so that an engine that wraps another can lend as well.
+ */
+#ifndef LAB_CORE_SEG_H
+#define LAB_CORE_SEG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct buf {
+    uint8_t *data;                    /* first received byte */
+    uint32_t size;                    /* received bytes, at least 1 */
+    uint32_t refs;                    /* touched by one thread only */
+    void (*release)(struct buf *buf); /* called when refs falls to 0 */
+};
+
+static inline struct buf *buf_ref(struct buf *buf)
+{
+    buf->refs++;
+    return buf;
+}
+
+static inline void buf_unref(struct buf *buf)
+{
+    if (--buf->refs == 0)
+        buf->release(buf);
+}
+
+/*
+ * One piece to send. Exactly one of three kinds:
+ *   memory  data != NULL, buf == NULL: stays valid and unchanged until RELEASED;
+ *   buffer  data != NULL, buf != NULL: data lies inside buf; send() takes a reference of its
+ *           own on buf and drops it when the piece is released;
+ *   file    data == NULL: size bytes of fd from file_offset; fd stays open until RELEASED.
+ */
+struct seg {
+    const uint8_t *data;
+    struct buf *buf;
+    uint64_t size;        /* bytes, at least 1 */
+    uint64_t file_offset; /* file segments only */
+    int fd;               /* file segments only */
+};
+
+static inline struct seg seg_memory(const void *data, size_t size)
+{
+    return (struct seg){.data = data, .size = size, .fd = -1};
+}
+
+static inline struct seg seg_buf(struct buf *buf, const uint8_t *data, size_t size)
+{
+    return (struct seg){.data = data, .buf = buf, .size = size, .fd = -1};
+}
+
+static inline struct seg seg_file(int fd, uint64_t offset, uint64_t size)
+{
+    return (struct seg){.size = size, .file_offset = offset, .fd = fd};
+}
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * The pump joins one connection of an engine to one protocol state; client/ and server/ both
+ * stand on it. It carries bytes up, segments down, and holds back: it asks the protocol for
+ * output only while less than PUMP_QUEUE_BYTES are on their way.
+ */
+#ifndef LAB_PUMP_PUMP_H
+#define LAB_PUMP_PUMP_H
+
+#include "engines/engine.h"
+#include "proto/proto.h"
+
+#define PUMP_QUEUE_BYTES (4u << 20)
+#define PUMP_SEGS_MAX    64
+
+struct pump_conn;
+
+/* What the owner of a connection hears beside what its protocol tells it. */
+struct pump_owner {
+    void (*opened)(struct pump_conn *conn); /* connect succeeded; NULL is fine */
+    /* The last call. err is a positive errno or 0; reason tells who ended it. Where the protocol
+     * ended the connection, err is what it returned. */
+    void (*closed)(struct pump_conn *conn, enum engine_reason reason, int err);
+};
+
+/* Embedded in the owner's connection struct. */
+struct pump_conn {
+    struct engine *engine;
+    uint64_t handle; /* ENGINE_CONN_NONE when there is none */
+    const struct proto_ops *proto;
+    void *state;
+    const struct pump_owner *owner;
+    uint64_t queued_bytes;
+    int failed;    /* errno with which the protocol ended it */
+    bool closing;  /* conn_close was called */
+    bool in_event; /* inside an upward call: output is pulled at its end */
+    bool held;     /* output waits for the queue to drain */
+};
+
+/* A listener's view; ctx of engine->listen(). */
+struct pump_listener {
+    void (*accepted)(struct pump_listener *listener, struct engine_accepted *accepted);
+    void (*failed)(struct pump_listener *listener, int err, uint64_t backoff_ns); /* NULL is fine */
+};
+
+/* Hand this to engine open. */
+extern const struct engine_events pump_events;
+
+/* conn's proto, state and owner must be set. 0 or -errno, nothing begun then. */
+int pump_connect(struct pump_conn *conn, struct engine *engine, const struct addr *remote,
+                 const struct addr *local);
+int pump_attach(struct pump_conn *conn, struct engine *engine,
+                const struct engine_accepted *accepted);
+/* The protocol has something to send: pulls its output now, or at the end of the event. */
+void pump_kick(struct pump_conn *conn);
+/* Closes; closed() follows from inside poll. Harmless on one that is closing or gone. */
+void pump_close(struct pump_conn *conn, bool abort);
+/* FIN after what is queued. */
+void pump_send_end(struct pump_conn *conn);
+
+#endif

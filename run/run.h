@@ -1,0 +1,163 @@
+/*
+ * The controller: takes a plan (cases x rounds), runs each trial in fresh processes, and gives
+ * back results. It knows records and processes, not workloads: what a workload wants is argv.
+ * It prints nothing; an observer hears what happens.
+ */
+#ifndef LAB_RUN_RUN_H
+#define LAB_RUN_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/hist.h"
+#include "core/record.h"
+#include "core/stats.h"
+
+struct run_setting { /* a name and a value, both owned */
+    char *name, *value;
+};
+
+struct run_list {
+    struct run_setting *items;
+    size_t count;
+};
+void run_list_add(struct run_list *list, const char *name, const char *value);
+void run_list_free(struct run_list *list);
+
+enum run_status { RUN_RAN, RUN_CANNOT_RUN, RUN_NOT_BUILT, RUN_FAILED, RUN_INTERRUPTED };
+const char *run_status_name(enum run_status status); /* ran, cannot-run, not-built, ... */
+
+struct run_verdict {
+    const char *name; /* static: errors, generator-bound, ... */
+    char evidence[200];
+};
+#define RUN_VERDICTS_MAX   8
+#define RUN_WATERMARKS_MAX 16
+
+/* A process of a trial and what it recorded. */
+struct run_process {
+    Lab__Ready *ready;
+    Lab__Record *record; /* NULL: it sent none */
+};
+
+struct run_trial {
+    unsigned seq, round, position;
+    char started_at[40]; /* ISO 8601, UTC */
+    double duration_s, warmup_s;
+    bool failed;      /* a child died or broke; reason says so */
+    char reason[512]; /* with the child's last words */
+    uint64_t ops, bytes, errors, unfinished, scheduled;
+    double ops_per_s, bytes_per_s, cpu_ns_per_op;    /* both sides' CPU; NAN if not observed */
+    struct run_list errors_by_kind;                  /* kind, count */
+    struct run_list errors_examples;                 /* kind, sentence */
+    struct hist *latency, *latency_from_send, *slip; /* NULL: not observed */
+    struct run_process *clients, *servers;
+    size_t clients_count, servers_count;           /* servers 0 with --server */
+    struct run_verdict verdicts[RUN_VERDICTS_MAX]; /* none: valid */
+    size_t verdicts_count;
+    struct run_verdict watermarks[RUN_WATERMARKS_MAX];
+    size_t watermarks_count;
+    Lab__Slice *slices; /* merged over clients */
+    size_t slices_count;
+    uint64_t listen_drops; /* host-wide ListenOverflows + ListenDrops in the window */
+    uint64_t syn_retries;  /* host-wide TCPSynRetrans in the window */
+};
+
+struct run_case {
+    /* The plan: filled by who makes it. Strings are owned. */
+    char *key, *label; /* key as in the JSON; label: first column of the table */
+    char *workload;
+    char *client_spec, *server_spec; /* normalised; server_spec NULL with server_address */
+    char *server_address;            /* --server HOST:PORT, else NULL */
+    char *link;
+    char *listen;                      /* address for the server, e.g. 127.0.0.1:0 */
+    struct run_list params;            /* effective settings, for JSON and head line */
+    char **client_args, **server_args; /* NULL-terminated, to be appended to `lab drive|serve W` */
+    uint64_t asked_ops;     /* -n or --loops: no fixed window (total over all) ; 0 = by time */
+    double asked_ops_per_s; /* open loop; 0 = closed */
+    bool both_sides;        /* one process plays both (caps.both_sides) */
+    bool server_measured;   /* --server, or the engines differ: generator-bound applies */
+    uint32_t client_processes, server_processes; /* 1 unless one_per_process and -t N */
+    char wait[8];                                /* sleep or spin */
+    uint64_t warmup_ns, duration_ns;
+    enum run_status status; /* RUN_CANNOT_RUN, RUN_NOT_BUILT: skipped, with reason */
+    char reason[512];
+    /* The results. */
+    struct run_trial *trials;
+    size_t trials_count;
+    size_t valid;
+    struct interval ops_per_s, bytes_per_s, cpu_ns_per_op;
+    struct hist *latency; /* merged over trials */
+    double vs_reference;  /* median of paired per-round ratios; NAN if none */
+    struct interval vs_reference_interval;
+};
+
+struct run_settings {
+    char *lab_path; /* the binary to start as children */
+    unsigned rounds;
+    uint64_t seed;
+    uint64_t timeout_ns;
+    char *client_cpus, *server_cpus; /* lists, or NULL: chosen; pin false: none */
+    bool pin;
+    char *server_via;  /* command prefix, or NULL */
+    char **client_via; /* NULL-terminated list of prefixes, or NULL: one client here */
+    uint64_t max_errors;
+    int reference;        /* index of the reference case per workload group, or -1: chosen */
+    char *reference_spec; /* asked for, or NULL */
+    struct run_list labels;
+};
+
+struct run_env_warning {
+    char id[40], text[240], fix[240];
+};
+
+/* Facts about this host; strings owned. */
+struct run_env {
+    char fingerprint[17];  /* from stable facts only */
+    struct run_list facts; /* kernel, cpu, cores, clocksource, congestion_control, ... for JSON */
+    struct run_env_warning warnings[16];
+    size_t warnings_count;
+    unsigned cores;
+    bool shared_host;
+};
+
+struct run_result {
+    struct run_settings settings;
+    struct run_env env;
+    struct run_case *cases;
+    size_t cases_count;
+    unsigned rounds_done;
+    bool complete;
+    char started_at[40];
+    char id[37];          /* UUID */
+    struct run_list argv; /* name empty, value the word */
+};
+
+/* What happens while a run goes on; NULL members are skipped. */
+struct run_observer {
+    void *context;
+    void (*planned)(void *context, const struct run_result *run, double seconds_estimated);
+    void (*trial_begins)(void *context, const struct run_result *run, const struct run_case *c,
+                         unsigned done, unsigned total, double seconds_to_go);
+    void (*trial_ended)(void *context, const struct run_result *run, const struct run_case *c,
+                        const struct run_trial *trial);
+    void (*round_ended)(void *context, const struct run_result *run, unsigned round);
+};
+
+/* Runs the plan in result (settings, cases); fills the rest. SIGINT and SIGTERM end it early:
+ * complete stays false, finished trials are kept, -EINTR. 0 otherwise, even if trials failed;
+ * another -errno with a sentence if nothing could be run at all. */
+int run_execute(struct run_result *result, const struct run_observer *observer,
+                struct lab_error *err);
+/* Order statistics, merged histograms, ratios over the trials so far (for provisional tables). */
+void run_summarise(struct run_result *result);
+void run_env_read(struct run_env *env);
+void run_result_free(struct run_result *result);
+
+/* Which CPUs the two sides get by default on this host, from the inherited cpuset: different
+ * physical cores. Lists as text. -ENODEV with fewer than two CPUs: both strings are "". */
+int run_pin_choose(char *server, size_t server_size, char *client, size_t client_size);
+
+#endif
