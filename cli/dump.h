@@ -1,0 +1,11 @@
+/*
+ * `lab --dump-options`: every command's options from their tables, for the man page (roff) and
+ * for completion (a word a line), so that neither is written by hand.
+ */
+#ifndef LAB_CLI_DUMP_H
+#define LAB_CLI_DUMP_H
+
+/* argv: `man`, `commands` or `words COMMAND`. Returns an exit code. */
+int dump_options(int argc, char **argv);
+
+#endif
