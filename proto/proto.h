@@ -19,6 +19,11 @@
 /* The connection is to be closed in order once what is queued has gone out. */
 #define PROTO_CLOSE 1
 
+/* sent()'s `what`: as the engine says it (engines/engine.h, the same bits). */
+#define PROTO_SENT     1u
+#define PROTO_RELEASED 2u
+#define PROTO_COPIED   4u
+
 struct proto_ops {
     const char *name;
     /* buf is on loan (buf_ref to keep it). May emit events to whoever set the state up. */

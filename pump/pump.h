@@ -30,10 +30,12 @@ struct pump_conn {
     void *state;
     const struct pump_owner *owner;
     uint64_t queued_bytes;
-    int failed;    /* errno with which the protocol ended it */
-    bool closing;  /* conn_close was called */
-    bool in_event; /* inside an upward call: output is pulled at its end */
-    bool held;     /* output waits for the queue to drain */
+    uint64_t received_bytes; /* by this connection so far */
+    int failed;              /* errno with which the protocol ended it */
+    bool closing;            /* conn_close was called */
+    bool in_event;           /* inside an upward call: output is pulled at its end */
+    bool held;               /* output waits for the queue to drain */
+    bool ending;             /* to be closed in order once the protocol has no more output */
 };
 
 /* A listener's view; ctx of engine->listen(). */

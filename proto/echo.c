@@ -1,0 +1,330 @@
+/* See echo.h. */
+#include "proto/echo.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes)
+{
+    pattern->bytes = malloc(message_bytes);
+    if (pattern->bytes == NULL)
+        return -ENOMEM;
+    pattern->size = message_bytes;
+    /* A period that is no power of two: pieces that were swapped or lost show. */
+    for (size_t i = 0; i < message_bytes; i++)
+        pattern->bytes[i] = (uint8_t)(i % 251 + 3);
+    return 0;
+}
+
+void echo_pattern_close(struct echo_pattern *pattern)
+{
+    free(pattern->bytes);
+    pattern->bytes = NULL;
+}
+
+/* --- client --- */
+
+int echo_client_open(struct echo_client *client, const struct echo_client_events *events,
+                     void *context, const struct echo_pattern *pattern, size_t message_bytes,
+                     unsigned depth, bool one_way)
+{
+    bool whole = message_bytes <= ECHO_WHOLE_BYTES && !one_way;
+
+    *client = (struct echo_client){
+        .events = events,
+        .context = context,
+        .pattern = pattern,
+        .message_bytes = message_bytes,
+        .depth = depth,
+        .one_way = one_way,
+        .slots = calloc(depth, sizeof(*client->slots)),
+        .order = calloc(depth, sizeof(*client->order)),
+        .memory = whole ? malloc(depth * message_bytes) : NULL,
+    };
+    if (client->slots == NULL || client->order == NULL || (whole && client->memory == NULL)) {
+        echo_client_close(client);
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; whole && i < depth; i++) {
+        client->slots[i].whole = client->memory + i * message_bytes;
+        memcpy(client->slots[i].whole, pattern->bytes, message_bytes);
+    }
+    return 0;
+}
+
+void echo_client_close(struct echo_client *client)
+{
+    free(client->slots);
+    free(client->order);
+    free(client->memory);
+    client->slots = NULL;
+    client->order = NULL;
+    client->memory = NULL;
+}
+
+void echo_client_reset(struct echo_client *client, uint64_t connection)
+{
+    client->connection = connection;
+    client->answer_at = client->unsent = client->unanswered = 0;
+    client->answer_offset = 0;
+    client->acked_bytes = client->settled_bytes = client->progress_bytes = 0;
+    for (unsigned i = 0; i < client->depth; i++)
+        client->slots[i].unreleased = false;
+}
+
+void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op)
+{
+    unsigned place = client->answer_at + client->unanswered;
+    if (place >= client->depth)
+        place -= client->depth;
+    client->slots[slot].op = op;
+    client->order[place] = (uint16_t)slot;
+    client->unanswered++;
+    client->unsent++;
+}
+
+static void echo_number(const struct echo_client *client, struct echo_slot *slot)
+{
+    uint64_t header[2] = {htole64(slot->op), htole64(client->connection)};
+    if (client->message_bytes >= ECHO_HEADER_BYTES && slot->whole != NULL) {
+        memcpy(slot->whole, header, ECHO_HEADER_BYTES);
+        return;
+    }
+    memcpy(slot->header, header, ECHO_HEADER_BYTES);
+    if (slot->whole != NULL)
+        memcpy(slot->whole, header, client->message_bytes);
+}
+
+/* One message a call, so that each has a cookie of its own; the engine gathers them. */
+static int echo_client_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
+                              uint64_t *cookie)
+{
+    struct echo_client *client = state;
+    if (client->unsent == 0)
+        return 0;
+    unsigned place = client->answer_at + client->unanswered - client->unsent;
+    if (place >= client->depth)
+        place -= client->depth;
+    unsigned index = client->order[place];
+    struct echo_slot *slot = &client->slots[index];
+    if (client->one_way) {
+        client->unsent--;
+        segs[0] = seg_memory(client->pattern->bytes, client->message_bytes);
+        return 1;
+    }
+    /* Its last message's memory is still the engine's: sent() will ask again. */
+    if (slot->unreleased)
+        return 0;
+    echo_number(client, slot);
+    slot->unreleased = true;
+    client->unsent--;
+    *cookie = index + 1;
+    if (slot->whole != NULL) {
+        segs[0] = seg_memory(slot->whole, client->message_bytes);
+        return 1;
+    }
+    segs[0] = seg_memory(slot->header, ECHO_HEADER_BYTES);
+    segs[1] = seg_memory(client->pattern->bytes + ECHO_HEADER_BYTES,
+                         client->message_bytes - ECHO_HEADER_BYTES);
+    return 2;
+}
+
+static bool echo_piece_is_right(const struct echo_client *client, const struct echo_slot *slot,
+                                const uint8_t *data, size_t size)
+{
+    size_t offset = client->answer_offset;
+    if (slot->whole != NULL)
+        return memcmp(slot->whole + offset, data, size) == 0;
+    if (offset < ECHO_HEADER_BYTES) {
+        size_t in_header = ECHO_HEADER_BYTES - offset;
+        in_header = in_header < size ? in_header : size;
+        if (memcmp(slot->header + offset, data, in_header) != 0)
+            return false;
+        offset += in_header;
+        data += in_header;
+        size -= in_header;
+    }
+    return memcmp(client->pattern->bytes + offset, data, size) == 0;
+}
+
+static void echo_client_settle(struct echo_client *client)
+{
+    unsigned slot = client->order[client->answer_at];
+    if (++client->answer_at == client->depth)
+        client->answer_at = 0;
+    client->unanswered--;
+    client->answer_offset = 0;
+    client->events->answered(client->context, slot);
+}
+
+static int echo_client_acked(struct echo_client *client, const uint8_t *data, size_t size)
+{
+    uint64_t before = client->settled_bytes;
+    for (size_t i = 0; i < size; i++) {
+        client->acked_bytes |= (uint64_t)data[i] << (8 * client->answer_offset);
+        if (++client->answer_offset < ECHO_ACK_BYTES)
+            continue;
+        uint64_t under_way = (uint64_t)(client->unanswered - client->unsent);
+        uint64_t acked = client->acked_bytes;
+        client->acked_bytes = 0;
+        client->answer_offset = 0;
+        if (acked < before || acked > before + under_way * client->message_bytes)
+            return -EPROTO;
+        if (client->events->progress != NULL && acked > client->progress_bytes)
+            client->events->progress(client->context, acked - client->progress_bytes);
+        client->progress_bytes = acked;
+        while (acked - client->settled_bytes >= client->message_bytes) {
+            client->settled_bytes += client->message_bytes;
+            echo_client_settle(client);
+        }
+        before = client->settled_bytes;
+    }
+    return PROTO_OK;
+}
+
+static int echo_client_input(void *state, struct buf *buf)
+{
+    struct echo_client *client = state;
+    const uint8_t *data = buf->data;
+    size_t left = buf->size;
+
+    if (client->one_way)
+        return echo_client_acked(client, data, left);
+    while (left > 0) {
+        /* More than was asked for, or an answer before its question. */
+        if (client->unanswered == client->unsent)
+            return -EPROTO;
+        unsigned index = client->order[client->answer_at];
+        size_t piece = client->message_bytes - client->answer_offset;
+        piece = piece < left ? piece : left;
+        if (!echo_piece_is_right(client, &client->slots[index], data, piece))
+            return -EBADMSG;
+        if (client->answer_offset == 0 && client->events->first != NULL)
+            client->events->first(client->context, index);
+        if (client->events->progress != NULL)
+            client->events->progress(client->context, piece);
+        client->answer_offset += piece;
+        data += piece;
+        left -= piece;
+        if (client->answer_offset == client->message_bytes)
+            echo_client_settle(client);
+    }
+    return PROTO_OK;
+}
+
+static void echo_client_sent(void *state, uint64_t cookie, unsigned what)
+{
+    struct echo_client *client = state;
+    if (what & PROTO_RELEASED)
+        client->slots[cookie - 1].unreleased = false;
+}
+
+const struct proto_ops echo_client_proto = {
+    .name = "echo client",
+    .input = echo_client_input,
+    .output = echo_client_output,
+    .sent = echo_client_sent,
+};
+
+/* --- server --- */
+
+void echo_server_open(struct echo_server *server, bool one_way, uint64_t ack_bytes,
+                      uint64_t close_after)
+{
+    *server = (struct echo_server){
+        .one_way = one_way,
+        .ack_bytes = ack_bytes,
+        .close_after = close_after,
+    };
+}
+
+static void echo_server_drop(struct echo_server *server, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        buf_unref(server->pending[i].buf);
+    server->pending_count -= count;
+    if (server->pending_count > 0)
+        memmove(server->pending, server->pending + count,
+                server->pending_count * sizeof(*server->pending));
+}
+
+void echo_server_reset(struct echo_server *server)
+{
+    echo_server_drop(server, server->pending_count);
+    server->handed = 0;
+    server->received_bytes = server->acked_bytes = 0;
+    server->ack_in_flight = false;
+}
+
+void echo_server_close(struct echo_server *server)
+{
+    echo_server_reset(server);
+    free(server->pending);
+    server->pending = NULL;
+    server->pending_room = 0;
+}
+
+static int echo_server_input(void *state, struct buf *buf)
+{
+    struct echo_server *server = state;
+    server->received_bytes += buf->size;
+    if (server->one_way)
+        return PROTO_OK;
+    if (server->pending_count == server->pending_room) {
+        unsigned room = server->pending_room == 0 ? 4 : server->pending_room * 2;
+        struct seg *grown = realloc(server->pending, room * sizeof(*grown));
+        if (grown == NULL)
+            return -ENOMEM;
+        server->pending = grown;
+        server->pending_room = room;
+    }
+    server->pending[server->pending_count++] = seg_buf(buf_ref(buf), buf->data, buf->size);
+    bool enough = server->close_after != 0 && server->received_bytes >= server->close_after;
+    return enough ? PROTO_CLOSE : PROTO_OK;
+}
+
+static int echo_server_ack(struct echo_server *server, struct seg *segs, uint64_t *cookie)
+{
+    if (server->ack_in_flight || server->received_bytes - server->acked_bytes < server->ack_bytes)
+        return 0;
+    uint64_t total = htole64(server->received_bytes);
+    memcpy(server->ack, &total, sizeof(total));
+    server->acked_bytes = server->received_bytes;
+    server->ack_in_flight = true;
+    segs[0] = seg_memory(server->ack, sizeof(server->ack));
+    *cookie = 1;
+    return 1;
+}
+
+static int echo_server_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
+                              uint64_t *cookie)
+{
+    struct echo_server *server = state;
+    if (server->one_way)
+        return echo_server_ack(server, segs, cookie);
+    /* Those handed down at the last call have the engine's own reference by now. */
+    if (server->handed > 0) {
+        echo_server_drop(server, server->handed);
+        server->handed = 0;
+    }
+    unsigned count = server->pending_count < max ? server->pending_count : max;
+    memcpy(segs, server->pending, count * sizeof(*segs));
+    server->handed = count;
+    return (int)count;
+}
+
+static void echo_server_sent(void *state, uint64_t cookie, unsigned what)
+{
+    struct echo_server *server = state;
+    if (what & PROTO_RELEASED)
+        server->ack_in_flight = false;
+}
+
+const struct proto_ops echo_server_proto = {
+    .name = "echo server",
+    .input = echo_server_input,
+    .output = echo_server_output,
+    .sent = echo_server_sent,
+};

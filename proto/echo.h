@@ -1,0 +1,102 @@
+/*
+ * Echo: what is sent comes back; and its one-way form: what is sent is discarded and
+ * acknowledged. Nothing is added on the wire, so that any echo server that others wrote will do.
+ *
+ * A message carries, as far as it has room, 8 bytes of op number and 8 of connection number
+ * (little endian), then a fixed pattern: an answer to another question is found out.
+ * One-way, the receiver sends 8 bytes (little endian): how many it has received on this
+ * connection so far, once at least ack_bytes are new.
+ */
+#ifndef LAB_PROTO_ECHO_H
+#define LAB_PROTO_ECHO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "proto/proto.h"
+
+#define ECHO_SIZE_MAX     (16u << 20)
+#define ECHO_HEADER_BYTES 16u
+#define ECHO_ACK_BYTES    8u
+
+/* Messages up to this size are copied together in one piece of memory a slot; larger ones are
+ * a header of their own before the pattern that all share. Copying a page costs less than a
+ * second segment does. */
+#define ECHO_WHOLE_BYTES 4096u
+
+/* What all connections of a worker share: the pattern, as large as a message. */
+struct echo_pattern {
+    uint8_t *bytes;
+    size_t size;
+};
+int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes); /* -ENOMEM */
+void echo_pattern_close(struct echo_pattern *pattern);
+
+struct echo_slot {
+    uint8_t header[ECHO_HEADER_BYTES];
+    uint8_t *whole;  /* small messages: all of it */
+    uint64_t op;     /* the op's number */
+    bool unreleased; /* the engine still holds its memory */
+};
+
+struct echo_client_events {
+    /* The first bytes of the slot's answer are here; NULL: not asked. */
+    void (*first)(void *context, unsigned slot);
+    /* bytes more of an answer (or one-way: acknowledged); NULL: not asked. */
+    void (*progress)(void *context, uint64_t bytes);
+    /* The slot's answer is here, whole and right. The slot may be asked again at once. */
+    void (*answered)(void *context, unsigned slot);
+};
+
+/* One connection, client side. Slots are answered in the order in which they were asked. */
+struct echo_client {
+    const struct echo_client_events *events;
+    void *context;
+    const struct echo_pattern *pattern;
+    uint64_t connection; /* its number, carried by the messages */
+    size_t message_bytes;
+    unsigned depth;
+    bool one_way;
+    struct echo_slot *slots;
+    uint8_t *memory;    /* of all slots' whole messages */
+    uint16_t *order;    /* ring of depth slots: asked, not answered */
+    unsigned answer_at; /* place in order of the next to be answered */
+    unsigned unsent;    /* the last so many of those are still to be sent */
+    unsigned unanswered;
+    size_t answer_offset;    /* bytes of the next answer that have come */
+    uint64_t acked_bytes;    /* one-way: the acknowledgement that is being read */
+    uint64_t settled_bytes;  /* one-way: of whole messages */
+    uint64_t progress_bytes; /* one-way: acknowledged so far */
+};
+extern const struct proto_ops echo_client_proto;
+
+/* depth 1 to 65535. -ENOMEM leaves nothing behind. */
+int echo_client_open(struct echo_client *client, const struct echo_client_events *events,
+                     void *context, const struct echo_pattern *pattern, size_t message_bytes,
+                     unsigned depth, bool one_way);
+void echo_client_close(struct echo_client *client);
+/* Forgets everything under way: for a new connection. */
+void echo_client_reset(struct echo_client *client, uint64_t connection);
+/* Asks with a free slot; the pump is to be kicked afterwards. */
+void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op);
+
+/* One connection, server side. */
+struct echo_server {
+    bool one_way;
+    uint64_t ack_bytes;   /* one-way: acknowledge when so many are new */
+    uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
+    uint64_t received_bytes, acked_bytes;
+    uint8_t ack[ECHO_ACK_BYTES];
+    bool ack_in_flight;
+    struct seg *pending; /* received, not yet handed down */
+    unsigned pending_count, pending_room, handed;
+};
+extern const struct proto_ops echo_server_proto;
+
+void echo_server_open(struct echo_server *server, bool one_way, uint64_t ack_bytes,
+                      uint64_t close_after);
+/* For a new connection; keeps the memory. Drops what is pending. */
+void echo_server_reset(struct echo_server *server);
+void echo_server_close(struct echo_server *server);
+
+#endif

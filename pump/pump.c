@@ -1,0 +1,184 @@
+/*
+ * See pump.h. All state of a connection is touched by its worker's thread only. The engine's
+ * cookie is the protocol's, shifted, with a 1 below: the pump wants to hear of every send, to
+ * know how much is on its way, and the protocol only of those that it asked about.
+ */
+#include "pump/pump.h"
+
+#include <errno.h>
+
+static void pump_fail(struct pump_conn *conn, int err)
+{
+    if (conn->closing)
+        return;
+    conn->failed = err;
+    pump_close(conn, true);
+}
+
+/* Asks the protocol for output until it has none or enough is on its way. */
+static void pump_pull(struct pump_conn *conn)
+{
+    const struct engine_ops *ops = conn->engine->ops;
+
+    conn->held = false;
+    while (!conn->closing) {
+        struct seg segs[PUMP_SEGS_MAX];
+        uint64_t cookie = 0, bytes = 0;
+
+        if (conn->queued_bytes >= PUMP_QUEUE_BYTES) {
+            conn->held = true;
+            return;
+        }
+        int count = conn->proto->output(conn->state, segs, PUMP_SEGS_MAX,
+                                        PUMP_QUEUE_BYTES - conn->queued_bytes, &cookie);
+        if (count <= 0) {
+            if (count < 0)
+                pump_fail(conn, -count);
+            else if (conn->ending)
+                pump_close(conn, false);
+            return;
+        }
+        for (int i = 0; i < count; i++)
+            bytes += segs[i].size;
+        int r = ops->send(conn->engine, conn->handle, segs, (unsigned)count, cookie << 1 | 1);
+        if (r < 0) {
+            pump_fail(conn, -r);
+            return;
+        }
+        conn->queued_bytes += bytes;
+    }
+}
+
+static void pump_after(struct pump_conn *conn, int result)
+{
+    conn->in_event = false;
+    if (result < 0) {
+        pump_fail(conn, -result);
+        return;
+    }
+    if (result == PROTO_CLOSE)
+        conn->ending = true;
+    pump_pull(conn);
+}
+
+static void pump_on_accept(void *context, struct engine_accepted *accepted)
+{
+    struct pump_listener *listener = context;
+    listener->accepted(listener, accepted);
+}
+
+static void pump_on_accept_error(void *context, int err, uint64_t backoff_ns)
+{
+    struct pump_listener *listener = context;
+    if (listener->failed != NULL)
+        listener->failed(listener, err, backoff_ns);
+}
+
+static void pump_on_open(void *context)
+{
+    struct pump_conn *conn = context;
+    conn->in_event = true;
+    if (conn->owner->opened != NULL)
+        conn->owner->opened(conn);
+    pump_after(conn, PROTO_OK);
+}
+
+static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
+{
+    struct pump_conn *conn = context;
+    if (conn->closing || conn->ending)
+        return;
+    conn->in_event = true;
+    conn->received_bytes += buf->size;
+    pump_after(conn, conn->proto->input(conn->state, buf));
+}
+
+static void pump_on_eof(void *context)
+{
+    struct pump_conn *conn = context;
+    if (conn->closing)
+        return;
+    conn->in_event = true;
+    pump_after(conn, conn->proto->eof != NULL ? conn->proto->eof(conn->state) : PROTO_CLOSE);
+}
+
+static void pump_on_sent(void *context, uint64_t cookie, uint64_t bytes, unsigned what)
+{
+    struct pump_conn *conn = context;
+    bool ask = false;
+
+    if (what & ENGINE_SENT)
+        conn->queued_bytes -= bytes;
+    if (cookie >> 1 != 0 && conn->proto->sent != NULL) {
+        conn->in_event = true;
+        conn->proto->sent(conn->state, cookie >> 1, what);
+        conn->in_event = false;
+        ask = true;
+    }
+    if (ask || (conn->held && conn->queued_bytes < PUMP_QUEUE_BYTES / 2))
+        pump_pull(conn);
+}
+
+static void pump_on_closed(void *context, enum engine_reason reason, int err)
+{
+    struct pump_conn *conn = context;
+    conn->handle = ENGINE_CONN_NONE;
+    conn->closing = true;
+    if (conn->failed != 0)
+        conn->owner->closed(conn, ENGINE_CLOSED_ERROR, conn->failed);
+    else
+        conn->owner->closed(conn, reason, err);
+}
+
+const struct engine_events pump_events = {
+    .on_accept = pump_on_accept,
+    .on_accept_error = pump_on_accept_error,
+    .on_open = pump_on_open,
+    .on_recv = pump_on_recv,
+    .on_eof = pump_on_eof,
+    .on_sent = pump_on_sent,
+    .on_closed = pump_on_closed,
+};
+
+static void pump_start(struct pump_conn *conn, struct engine *engine)
+{
+    conn->engine = engine;
+    conn->handle = ENGINE_CONN_NONE;
+    conn->queued_bytes = conn->received_bytes = 0;
+    conn->failed = 0;
+    conn->closing = conn->in_event = conn->held = conn->ending = false;
+}
+
+int pump_connect(struct pump_conn *conn, struct engine *engine, const struct addr *remote,
+                 const struct addr *local)
+{
+    pump_start(conn, engine);
+    return engine->ops->connect(engine, remote, local, conn, &conn->handle);
+}
+
+int pump_attach(struct pump_conn *conn, struct engine *engine,
+                const struct engine_accepted *accepted)
+{
+    pump_start(conn, engine);
+    return engine->ops->attach(engine, accepted, conn, &conn->handle);
+}
+
+void pump_kick(struct pump_conn *conn)
+{
+    if (!conn->in_event && conn->handle != ENGINE_CONN_NONE)
+        pump_pull(conn);
+}
+
+void pump_close(struct pump_conn *conn, bool abort)
+{
+    if (conn->handle == ENGINE_CONN_NONE || (conn->closing && !abort))
+        return;
+    conn->closing = true;
+    conn->engine->ops->conn_close(conn->engine, conn->handle, abort);
+}
+
+void pump_send_end(struct pump_conn *conn)
+{
+    if (conn->handle != ENGINE_CONN_NONE && !conn->closing)
+        conn->engine->ops->send_end(conn->engine, conn->handle);
+}
