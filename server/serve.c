@@ -1,0 +1,622 @@
+/*
+ * See serve.h. One acceptor; with several workers it hands accepted connections round robin
+ * through a mailbox and wake(), so that nothing is shared while they are served.
+ */
+#include "server/serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/timer.h"
+
+#define SERVE_SAY_EVERY_NS  NS_PER_S
+#define SERVE_ROUNDS_A_LOOK 64
+
+struct server_worker;
+
+struct server_conn {
+    struct pump_conn pump; /* first */
+    struct server_worker *worker;
+    struct server_conn *next, *previous; /* the worker's open ones; next also of free ones */
+    uint64_t seen_bytes;                 /* received when it was last swept */
+    _Alignas(16) uint8_t state[];
+};
+
+struct server_worker {
+    struct pump_listener listener; /* first */
+    struct server *server;
+    struct engine *engine;
+    pthread_t thread;
+    bool owned; /* engine and thread are the server's own */
+    bool joinable;
+    bool listens;
+    /* Under the server's lock, until the thread has said how its start went. */
+    bool running, failed;
+    struct lab_error error;
+    int result;
+    pid_t tid;
+    struct server_conn *open, *free;
+    unsigned open_count;
+    struct timers timers;
+    struct timer sweep;
+    bool draining;
+    bool waits; /* a worker a connection: waits for one (under the server's lock) */
+    /* Accepted by another worker, to be attached here. */
+    pthread_mutex_t mail_lock;
+    struct engine_accepted *mail;
+    unsigned mail_count, mail_room;
+    _Atomic bool has_mail;
+};
+
+struct server_totals {
+    uint64_t engine[ENGINE_COUNTERS_MAX];
+    uint64_t refused, idle_closed, accepted;
+};
+
+struct server {
+    struct server_config config;
+    struct addr address;
+    pthread_mutex_t lock; /* workers, their count, running, failed, waits */
+    pthread_cond_t started;
+    struct server_worker **workers;
+    unsigned workers_count, workers_room;
+    unsigned turn;
+    bool one_each; /* a worker a connection */
+    _Atomic uint64_t connections;
+    _Atomic bool stopping;
+    _Atomic uint64_t refused, idle_closed, accepted;
+    uint64_t said_ns, unsaid; /* the acceptor's: refusals are said once a second */
+    uint64_t drain_until_ns;
+    uint64_t ended[ENGINE_COUNTERS_MAX]; /* counters of instances that are closed */
+    struct server_totals samples[2];
+};
+
+static const struct metric_def server_metrics[] = {
+    {"connections_accepted", "", METRIC_COUNTER, METRIC_NEITHER, "server", "server",
+     "connections that were taken"},
+    {"connections_refused", "", METRIC_COUNTER, METRIC_LESS, "server", "server",
+     "connections beyond --connections-max, closed at once"},
+    {"connections_idle_closed", "", METRIC_COUNTER, METRIC_NEITHER, "server", "server",
+     "connections closed for having been silent for --idle"},
+    {0},
+};
+
+/* --- connections --- */
+
+/* A worker of one connection has lost it, and may be given another. */
+static void worker_waits(struct server_worker *worker)
+{
+    if (!worker->server->one_each || worker->listens)
+        return;
+    pthread_mutex_lock(&worker->server->lock);
+    worker->waits = true;
+    pthread_mutex_unlock(&worker->server->lock);
+}
+
+static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int err)
+{
+    struct server_conn *conn = (struct server_conn *)pump;
+    struct server_worker *worker = conn->worker;
+
+    worker->server->config.workload->state_reset(conn->state);
+    if (conn->previous != NULL)
+        conn->previous->next = conn->next;
+    else
+        worker->open = conn->next;
+    if (conn->next != NULL)
+        conn->next->previous = conn->previous;
+    worker->open_count--;
+    conn->next = worker->free;
+    worker->free = conn;
+    atomic_fetch_sub_explicit(&worker->server->connections, 1, memory_order_relaxed);
+    worker_waits(worker);
+}
+
+static const struct pump_owner conn_owner = {.closed = conn_closed};
+
+static struct server_conn *conn_take(struct server_worker *worker)
+{
+    const struct server_workload *workload = worker->server->config.workload;
+    struct server_conn *conn = worker->free;
+
+    if (conn != NULL) {
+        worker->free = conn->next;
+    } else {
+        conn = calloc(1, sizeof(*conn) + workload->state_size);
+        if (conn == NULL)
+            return NULL;
+        if (workload->state_open(conn->state, worker->server->config.workload_options) < 0) {
+            free(conn);
+            return NULL;
+        }
+    }
+    conn->worker = worker;
+    conn->pump.proto = workload->proto;
+    conn->pump.state = conn->state;
+    conn->pump.owner = &conn_owner;
+    conn->seen_bytes = UINT64_MAX;
+    return conn;
+}
+
+/* Takes the accepted connection onto this worker; it is closed if that cannot be. */
+static void worker_attach(struct server_worker *worker, struct engine_accepted *accepted)
+{
+    struct server_conn *conn = conn_take(worker);
+
+    if (conn == NULL || pump_attach(&conn->pump, worker->engine, accepted) < 0) {
+        worker->engine->ops->accept_refuse(worker->engine, accepted);
+        atomic_fetch_sub_explicit(&worker->server->connections, 1, memory_order_relaxed);
+        if (conn != NULL) {
+            conn->next = worker->free;
+            worker->free = conn;
+        }
+        worker_waits(worker);
+        return;
+    }
+    conn->previous = NULL;
+    conn->next = worker->open;
+    if (worker->open != NULL)
+        worker->open->previous = conn;
+    worker->open = conn;
+    worker->open_count++;
+}
+
+/* --- workers --- */
+
+static int worker_mail(struct server_worker *worker, const struct engine_accepted *accepted)
+{
+    int r = 0;
+    pthread_mutex_lock(&worker->mail_lock);
+    if (worker->mail_count == worker->mail_room) {
+        unsigned room = worker->mail_room == 0 ? 16 : worker->mail_room * 2;
+        struct engine_accepted *grown = realloc(worker->mail, room * sizeof(*grown));
+        if (grown == NULL)
+            r = -ENOMEM;
+        else {
+            worker->mail = grown;
+            worker->mail_room = room;
+        }
+    }
+    if (r == 0) {
+        worker->mail[worker->mail_count++] = *accepted;
+        atomic_store_explicit(&worker->has_mail, true, memory_order_release);
+    }
+    pthread_mutex_unlock(&worker->mail_lock);
+    if (r == 0)
+        worker->engine->ops->wake(worker->engine);
+    return r;
+}
+
+static void worker_take_mail(struct server_worker *worker)
+{
+    if (!atomic_load_explicit(&worker->has_mail, memory_order_acquire))
+        return;
+    for (;;) {
+        struct engine_accepted accepted;
+        pthread_mutex_lock(&worker->mail_lock);
+        bool any = worker->mail_count > 0;
+        if (any)
+            accepted = worker->mail[--worker->mail_count];
+        else
+            atomic_store_explicit(&worker->has_mail, false, memory_order_relaxed);
+        pthread_mutex_unlock(&worker->mail_lock);
+        if (!any)
+            return;
+        worker_attach(worker, &accepted);
+    }
+}
+
+/* Silent connections are looked for twice in --idle: one timer a worker, no clock read a
+ * message; a connection is closed after one to one and a half times --idle. */
+static void worker_sweep(struct timer *timer, uint64_t now_ns)
+{
+    struct server_worker *worker =
+        (struct server_worker *)((char *)timer - offsetof(struct server_worker, sweep));
+    struct server_conn *next;
+
+    for (struct server_conn *conn = worker->open; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->seen_bytes != conn->pump.received_bytes) {
+            conn->seen_bytes = conn->pump.received_bytes;
+        } else {
+            atomic_fetch_add_explicit(&worker->server->idle_closed, 1, memory_order_relaxed);
+            pump_close(&conn->pump, false);
+        }
+    }
+    timer_set(&worker->timers, timer, now_ns + worker->server->config.options.idle_ns);
+}
+
+static void worker_begin_drain(struct server_worker *worker)
+{
+    struct server_conn *next;
+
+    worker->draining = true;
+    worker->engine->ops->accept_pause(worker->engine);
+    for (struct server_conn *conn = worker->open; conn != NULL; conn = next) {
+        next = conn->next;
+        pump_close(&conn->pump, false);
+    }
+}
+
+static void worker_loop(struct server_worker *worker)
+{
+    struct server *server = worker->server;
+    const struct engine_ops *ops = worker->engine->ops;
+    unsigned rounds = 0;
+
+    for (;;) {
+        uint64_t deadline_ns = timers_next_ns(&worker->timers);
+        if (worker->draining)
+            deadline_ns = server->drain_until_ns;
+        int r = ops->poll(worker->engine, deadline_ns);
+        if (r < 0) {
+            fprintf(stderr, "lab: the %s engine failed: %s\n", ops->name, strerror(-r));
+            return;
+        }
+        worker_take_mail(worker);
+        if (atomic_load_explicit(&server->stopping, memory_order_acquire)) {
+            if (!worker->draining)
+                worker_begin_drain(worker);
+            if (worker->open_count == 0 || clock_ns() >= server->drain_until_ns)
+                return;
+        } else if (deadline_ns != CLOCK_NEVER && (r == 0 || ++rounds >= SERVE_ROUNDS_A_LOOK)) {
+            rounds = 0;
+            timers_run(&worker->timers, clock_ns());
+        }
+    }
+}
+
+static struct engine_config server_engine_config(const struct server *server)
+{
+    const struct server_config *config = &server->config;
+    return (struct engine_config){
+        .options = config->spec->options,
+        .message_size = config->workload->message_bytes(config->workload_options),
+        .conns_hint = (uint32_t)config->options.connections_max,
+        .cc = config->cc,
+        .reuseport = config->options.reuseport,
+    };
+}
+
+static int worker_open(struct server_worker *worker, struct lab_error *err)
+{
+    struct server *server = worker->server;
+    struct engine_config config = server_engine_config(server);
+    /* The first to listen binds the port: the others share that very one. */
+    const struct addr *address =
+        server->address.size != 0 ? &server->address : &server->config.listen;
+
+    int r = server->config.spec->ops->open(&worker->engine, &config, &pump_events, err);
+    if (r == 0 && worker->listens)
+        r = worker->engine->ops->listen(worker->engine, address, &worker->listener,
+                                        &server->address, err);
+    return r;
+}
+
+/* An instance is opened, polled and closed by one thread (io_uring insists on it). */
+static void *worker_main(void *context)
+{
+    struct server_worker *worker = context;
+    struct server *server = worker->server;
+
+    int r = worker_open(worker, &worker->error);
+    pthread_mutex_lock(&server->lock);
+    worker->tid = gettid();
+    worker->result = r;
+    worker->running = r == 0;
+    worker->failed = r < 0;
+    pthread_cond_broadcast(&server->started);
+    pthread_mutex_unlock(&server->lock);
+    if (r == 0)
+        worker_loop(worker);
+    if (worker->engine == NULL)
+        return NULL;
+    /* What was mailed and never taken. */
+    for (unsigned i = 0; i < worker->mail_count; i++)
+        worker->engine->ops->accept_refuse(worker->engine, &worker->mail[i]);
+    /* Its counters are still to be read: server_sample() must not meet a closed instance. */
+    pthread_mutex_lock(&server->lock);
+    for (unsigned k = 0; k < ENGINE_COUNTERS_MAX; k++)
+        server->ended[k] += counter_read(&worker->engine->counters[k]);
+    struct engine *engine = worker->engine;
+    worker->engine = NULL;
+    worker->running = false;
+    pthread_mutex_unlock(&server->lock);
+    engine->ops->close(engine);
+    return NULL;
+}
+
+static void worker_free(struct server_worker *worker)
+{
+    const struct server_workload *workload = worker->server->config.workload;
+    while (worker->free != NULL) {
+        struct server_conn *conn = worker->free;
+        worker->free = conn->next;
+        workload->state_close(conn->state);
+        free(conn);
+    }
+    timers_free(&worker->timers);
+    pthread_mutex_destroy(&worker->mail_lock);
+    free(worker->mail);
+    free(worker);
+}
+
+static void acceptor_accepted(struct pump_listener *listener, struct engine_accepted *accepted);
+static void acceptor_failed(struct pump_listener *listener, int err, uint64_t backoff_ns);
+
+/* engine NULL: the worker's thread will open one. Under the server's lock. */
+static struct server_worker *worker_new(struct server *server, struct engine *engine)
+{
+    if (server->workers_count == server->workers_room) {
+        unsigned room = server->workers_room == 0 ? 16 : server->workers_room * 2;
+        void *grown = realloc(server->workers, room * sizeof(struct server_worker *));
+        if (grown == NULL)
+            return NULL;
+        server->workers = grown;
+        server->workers_room = room;
+    }
+    struct server_worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL || timers_reserve(&worker->timers, 1) < 0) {
+        free(worker);
+        return NULL;
+    }
+    worker->server = server;
+    worker->listener.accepted = acceptor_accepted;
+    worker->listener.failed = acceptor_failed;
+    pthread_mutex_init(&worker->mail_lock, NULL);
+    worker->owned = engine == NULL;
+    worker->engine = engine;
+    worker->sweep.fire = worker_sweep;
+    if (server->config.options.idle_ns > 0)
+        timer_set(&worker->timers, &worker->sweep, clock_ns() + server->config.options.idle_ns);
+    server->workers[server->workers_count++] = worker;
+    return worker;
+}
+
+/* A worker with a thread, running when it returns; under the server's lock. A failed one stays
+ * in the list, to be joined and freed at the end. */
+static struct server_worker *worker_start(struct server *server, bool listens,
+                                          struct lab_error *err)
+{
+    struct server_worker *worker = worker_new(server, NULL);
+    if (worker == NULL) {
+        lab_fail(err, ENOMEM, "no memory for another worker");
+        return NULL;
+    }
+    worker->listens = listens;
+    int r = pthread_create(&worker->thread, NULL, worker_main, worker);
+    if (r != 0) {
+        server->workers_count--;
+        worker_free(worker);
+        lab_fail(err, r, "cannot start a worker thread: %s", strerror(r));
+        return NULL;
+    }
+    worker->joinable = true;
+    while (!worker->running && !worker->failed)
+        pthread_cond_wait(&server->started, &server->lock);
+    if (worker->running)
+        return worker;
+    if (err != NULL)
+        *err = worker->error;
+    return NULL;
+}
+
+/* --- accepting --- */
+
+static void acceptor_say(struct server *server, const char *what, uint64_t limit)
+{
+    uint64_t now_ns = clock_ns();
+    server->unsaid++;
+    if (server->said_ns != 0 && now_ns - server->said_ns < SERVE_SAY_EVERY_NS)
+        return;
+    fprintf(stderr, "lab: refused %llu connection%s: %s (%llu)\n",
+            (unsigned long long)server->unsaid, server->unsaid == 1 ? "" : "s", what,
+            (unsigned long long)limit);
+    server->said_ns = now_ns;
+    server->unsaid = 0;
+}
+
+/* A worker that waits for a connection, or a new one. */
+static struct server_worker *acceptor_own_worker(struct server *server)
+{
+    struct server_worker *found = NULL;
+
+    pthread_mutex_lock(&server->lock);
+    for (unsigned i = 0; i < server->workers_count && found == NULL; i++) {
+        /* Newest first: its caches are warm. */
+        struct server_worker *worker = server->workers[server->workers_count - 1 - i];
+        if (worker->waits)
+            found = worker;
+    }
+    if (found != NULL)
+        found->waits = false;
+    else if (!atomic_load_explicit(&server->stopping, memory_order_relaxed))
+        found = worker_start(server, false, NULL);
+    pthread_mutex_unlock(&server->lock);
+    return found;
+}
+
+static void acceptor_accepted(struct pump_listener *listener, struct engine_accepted *accepted)
+{
+    struct server_worker *acceptor = (struct server_worker *)listener;
+    struct server *server = acceptor->server;
+    const struct serve_options *options = &server->config.options;
+    struct server_worker *worker = acceptor;
+
+    uint64_t now = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed) + 1;
+    if (options->connections_max != 0 && now > options->connections_max) {
+        atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
+        acceptor->engine->ops->accept_refuse(acceptor->engine, accepted);
+        acceptor_say(server, "--connections-max is reached", options->connections_max);
+        return;
+    }
+    atomic_fetch_add_explicit(&server->accepted, 1, memory_order_relaxed);
+    if (server->one_each)
+        worker = acceptor_own_worker(server);
+    else if (!options->reuseport && acceptor->engine->caps.attach && options->workers > 1)
+        worker = server->workers[server->turn++ % options->workers];
+    if (worker == acceptor) {
+        worker_attach(worker, accepted);
+        return;
+    }
+    if (worker == NULL || worker_mail(worker, accepted) < 0) {
+        atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
+        acceptor->engine->ops->accept_refuse(acceptor->engine, accepted);
+        acceptor_say(server, "no memory or no thread for another worker", now);
+    }
+}
+
+static void acceptor_failed(struct pump_listener *listener, int err, uint64_t backoff_ns)
+{
+    struct server *server = ((struct server_worker *)listener)->server;
+    acceptor_say(server, strerror(err), backoff_ns / NS_PER_MS);
+}
+
+/* --- the server --- */
+
+static struct server *server_new(const struct server_config *config)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return NULL;
+    server->config = *config;
+    pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->started, NULL);
+    return server;
+}
+
+int server_start(struct server **out, const struct server_config *config, struct lab_error *err)
+{
+    struct server *server = server_new(config);
+    struct server_worker *worker;
+
+    if (server == NULL)
+        return lab_fail(err, ENOMEM, "no memory for a server");
+    pthread_mutex_lock(&server->lock);
+    worker = worker_start(server, true, err);
+    if (worker != NULL) {
+        const struct engine_caps *caps = &worker->engine->caps;
+        server->one_each = caps->conns_max == 1;
+        if (server->one_each || caps->one_per_process || !caps->attach)
+            server->config.options.workers = 1;
+    }
+    for (unsigned i = 1; i < server->config.options.workers && worker != NULL; i++)
+        worker = worker_start(server, config->options.reuseport, err);
+    int r = worker != NULL               ? 0
+            : server->workers_count == 0 ? -ENOMEM
+            : server->workers[server->workers_count - 1]->result < 0
+                ? server->workers[server->workers_count - 1]->result
+                : -EAGAIN;
+    pthread_mutex_unlock(&server->lock);
+    if (r < 0) {
+        server_stop(server, 0);
+        return r;
+    }
+    *out = server;
+    return 0;
+}
+
+int server_join(struct server **out, const struct server_config *config, struct engine *engine,
+                struct lab_error *err)
+{
+    struct server *server = server_new(config);
+    if (server == NULL)
+        return lab_fail(err, ENOMEM, "no memory for a server");
+    struct server_worker *worker = worker_new(server, engine);
+    int r = worker == NULL ? lab_fail(err, ENOMEM, "no memory for a worker")
+                           : engine->ops->listen(engine, &config->listen, &worker->listener,
+                                                 &server->address, err);
+    if (r < 0) {
+        server_stop(server, 0);
+        return r;
+    }
+    *out = server;
+    return 0;
+}
+
+const struct addr *server_address(const struct server *server)
+{
+    return &server->address;
+}
+
+static void worker_wake(struct server_worker *worker)
+{
+    pthread_mutex_lock(&worker->server->lock);
+    if (worker->running)
+        worker->engine->ops->wake(worker->engine);
+    pthread_mutex_unlock(&worker->server->lock);
+}
+
+void server_stop(struct server *server, uint64_t drain_ns)
+{
+    if (server == NULL)
+        return;
+    server->drain_until_ns = clock_ns() + drain_ns;
+    atomic_store_explicit(&server->stopping, true, memory_order_release);
+    /* The first worker is the acceptor: with it gone, no new ones come. */
+    for (unsigned i = 0; i < server->workers_count; i++)
+        worker_wake(server->workers[i]);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        if (server->workers[i]->joinable)
+            pthread_join(server->workers[i]->thread, NULL);
+    for (unsigned i = 0; i < server->workers_count; i++)
+        worker_free(server->workers[i]);
+    free(server->workers);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+void server_describe(struct server *server, Lab__Ready *ready)
+{
+    static const char *const states[] = {"absent", "native", "emulated", "no effect"};
+    const struct engine_caps *caps = &server->workers[0]->engine->caps;
+    char text[ADDR_TEXT_MAX];
+
+    record_add_address(ready, addr_format(&server->address, text));
+    for (unsigned i = 0; i < caps->count; i++)
+        record_add_capability(ready, caps->list[i].name, states[caps->list[i].state],
+                              caps->list[i].note);
+    free(ready->wait);
+    ready->wait = record_text(caps->spins ? "spin" : "sleep");
+    pthread_mutex_lock(&server->lock);
+    ready->tids = calloc(server->workers_count, sizeof(*ready->tids));
+    for (unsigned i = 0; i < server->workers_count && ready->tids != NULL; i++)
+        ready->tids[ready->n_tids++] = (uint32_t)server->workers[i]->tid;
+    pthread_mutex_unlock(&server->lock);
+}
+
+void server_sample(struct server *server, unsigned index)
+{
+    struct server_totals *totals = &server->samples[index == 0 ? 0 : 1];
+
+    pthread_mutex_lock(&server->lock);
+    memcpy(totals->engine, server->ended, sizeof(totals->engine));
+    for (unsigned i = 0; i < server->workers_count; i++)
+        for (unsigned k = 0; server->workers[i]->running && k < ENGINE_COUNTERS_MAX; k++)
+            totals->engine[k] += counter_read(&server->workers[i]->engine->counters[k]);
+    pthread_mutex_unlock(&server->lock);
+    totals->accepted = atomic_load(&server->accepted);
+    totals->refused = atomic_load(&server->refused);
+    totals->idle_closed = atomic_load(&server->idle_closed);
+}
+
+void server_record(struct server *server, Lab__Record *record)
+{
+    const struct server_totals *before = &server->samples[0], *after = &server->samples[1];
+    const struct metric_def *metrics = server->config.spec->ops->metrics;
+
+    /* Upon an instance of the client's, the engine's counters are in the client's record. */
+    for (unsigned k = 0; server->workers[0]->owned && metrics[k].name != NULL; k++)
+        record_add_value(record, &metrics[k], (double)(after->engine[k] - before->engine[k]));
+    record_add_value(record, &server_metrics[0], (double)(after->accepted - before->accepted));
+    record_add_value(record, &server_metrics[1], (double)(after->refused - before->refused));
+    record_add_value(record, &server_metrics[2],
+                     (double)(after->idle_closed - before->idle_closed));
+}

@@ -1,0 +1,62 @@
+/*
+ * A server process: one acceptor, workers with an engine instance each, connections of one
+ * workload. Where an engine holds one connection an instance (blocking), each connection gets
+ * a worker; workers are kept and used again.
+ */
+#ifndef LAB_SERVER_SERVE_H
+#define LAB_SERVER_SERVE_H
+
+#include "core/record.h"
+#include "pump/pump.h"
+#include "server/workload.h"
+
+struct server_workload {
+    const char *name;
+    const char *help;
+    uint16_t port; /* where it listens by default */
+    const struct option_def *options;
+    size_t options_size;
+    /* For sizing receive buffers, bytes; 0 = unknown. */
+    uint64_t (*message_bytes)(const void *options);
+    const struct proto_ops *proto;
+    size_t state_size; /* of a connection's protocol state */
+    /* Once for each piece of memory; reset before each connection in it. */
+    int (*state_open)(void *state, const void *options);
+    void (*state_reset)(void *state);
+    void (*state_close)(void *state);
+};
+
+struct serve_options {
+    uint64_t connections_max; /* 0: as many as fds allow */
+    uint64_t idle_ns;         /* close a connection that was silent so long; 0: never */
+    uint64_t workers;
+    bool reuseport; /* each worker listens for itself */
+};
+
+struct server_config {
+    const struct engine_spec *spec;
+    const struct server_workload *workload;
+    const void *workload_options;
+    struct serve_options options;
+    struct addr listen;
+    const char *cc; /* NULL: the system's */
+};
+
+struct server;
+
+/* Listens and serves in threads of its own when it returns 0. What config points to must stay. */
+int server_start(struct server **server, const struct server_config *config, struct lab_error *err);
+/* The same upon an engine instance of somebody else, in that one's thread, for engines whose two
+ * sides share an instance; opened with pump_events. Ends with server_stop after engine close. */
+int server_join(struct server **server, const struct server_config *config, struct engine *engine,
+                struct lab_error *err);
+const struct addr *server_address(const struct server *server);
+/* Stops accepting, lets what is queued go out within drain_ns, closes, ends the threads, frees. */
+void server_stop(struct server *server, uint64_t drain_ns);
+
+/* For child_side (run/child.h): what READY tells, the two samples, the record. */
+void server_describe(struct server *server, Lab__Ready *ready);
+void server_sample(struct server *server, unsigned index);
+void server_record(struct server *server, Lab__Record *record);
+
+#endif
