@@ -1,0 +1,147 @@
+/*
+ * The echo client: messages that come back and are compared; or, one-way, a stream of writes
+ * that the receiver acknowledges.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "client/load.h"
+#include "proto/echo.h"
+
+/* One-way: so many bytes are under way unless --depth says otherwise: more than the socket
+ * buffers of both ends hold, so that the stream never waits for an acknowledgement. */
+#define ECHO_STREAM_BYTES (16u << 20)
+
+struct echo_options {
+    uint64_t message_bytes;
+    bool one_way;
+};
+
+static const struct option_def echo_options[] = {
+    {.name = "size",
+     .letter = 's',
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct echo_options, message_bytes),
+     .fallback = "64",
+     .min = 1,
+     .max = ECHO_SIZE_MAX,
+     .help = "bytes of a message; with --one-way, of a write",
+     .group = "Echo"},
+    {.name = "one-way",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct echo_options, one_way),
+     .fallback = "no",
+     .help = "a stream of writes that the receiver discards and acknowledges",
+     .group = "Echo"},
+    {0},
+};
+
+static int echo_check(const void *options, struct load_options *load, struct lab_error *err)
+{
+    const struct echo_options *echo = options;
+
+    if (echo->one_way && load->reconnect)
+        return lab_fail(err, EINVAL, "--one-way is a stream: it does not go with --reconnect");
+    if (load->depth == 0 && echo->one_way) {
+        uint64_t depth = ECHO_STREAM_BYTES / echo->message_bytes;
+        load->depth = depth < 2 ? 2 : depth > 4096 ? 4096 : depth;
+    } else if (load->depth == 0) {
+        load->depth = 1;
+    }
+    return 0;
+}
+
+static uint64_t echo_message_bytes(const void *options)
+{
+    const struct echo_options *echo = options;
+    return echo->one_way ? ECHO_ACK_BYTES : echo->message_bytes;
+}
+
+static uint64_t echo_payload_bytes(const void *options)
+{
+    const struct echo_options *echo = options;
+    return echo->message_bytes;
+}
+
+static int echo_worker_open(void **shared, const void *options)
+{
+    const struct echo_options *echo = options;
+    struct echo_pattern *pattern = malloc(sizeof(*pattern));
+
+    if (pattern == NULL || echo_pattern_open(pattern, echo->message_bytes) < 0) {
+        free(pattern);
+        return -ENOMEM;
+    }
+    *shared = pattern;
+    return 0;
+}
+
+static void echo_worker_close(void *shared)
+{
+    echo_pattern_close(shared);
+    free(shared);
+}
+
+static void echo_answered(void *context, unsigned slot)
+{
+    load_op_done(context, slot);
+}
+
+static void echo_first(void *context, unsigned slot)
+{
+    load_op_first_byte(context, slot);
+}
+
+static void echo_progress(void *context, uint64_t bytes)
+{
+    load_progress(context, bytes);
+}
+
+static const struct echo_client_events echo_events = {
+    .first = echo_first,
+    .progress = echo_progress,
+    .answered = echo_answered,
+};
+
+static int echo_state_open(void *state, struct load_conn *conn, void *shared, const void *options,
+                           unsigned depth)
+{
+    const struct echo_options *echo = options;
+    return echo_client_open(state, &echo_events, conn, shared, echo->message_bytes, depth,
+                            echo->one_way);
+}
+
+static void echo_state_reset(void *state, uint64_t connection)
+{
+    echo_client_reset(state, connection);
+}
+
+static void echo_state_close(void *state)
+{
+    echo_client_close(state);
+}
+
+static void echo_start(void *state, unsigned slot, uint64_t op)
+{
+    echo_client_ask(state, slot, op);
+}
+
+extern const struct client_workload client_echo;
+const struct client_workload client_echo = {
+    .name = "echo",
+    .help = "messages that come back as they went",
+    .options = echo_options,
+    .options_size = sizeof(struct echo_options),
+    .connections = 32,
+    .check = echo_check,
+    .message_bytes = echo_message_bytes,
+    .payload_bytes = echo_payload_bytes,
+    .proto = &echo_client_proto,
+    .worker_open = echo_worker_open,
+    .worker_close = echo_worker_close,
+    .state_size = sizeof(struct echo_client),
+    .state_open = echo_state_open,
+    .state_reset = echo_state_reset,
+    .state_close = echo_state_close,
+    .start = echo_start,
+};

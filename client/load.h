@@ -1,0 +1,101 @@
+/*
+ * The load generator of a client process: workers with an engine instance each, connections,
+ * and the schedule. It knows when ops are to start and what became of them; what an op is, the
+ * workload knows (client/workload.h).
+ */
+#ifndef LAB_CLIENT_LOAD_H
+#define LAB_CLIENT_LOAD_H
+
+#include "client/workload.h"
+#include "core/record.h"
+#include "core/timer.h"
+#include "pump/pump.h"
+
+enum load_arrival { LOAD_CONSTANT, LOAD_POISSON };
+enum load_close { LOAD_CLOSE_FIN, LOAD_CLOSE_RST, LOAD_CLOSE_SERVER };
+enum load_pacing { LOAD_PACING_SLEEP, LOAD_PACING_SPIN };
+
+struct load_options {
+    uint64_t connections; /* over all workers and processes; 0: the workload's default */
+    uint64_t depth;       /* ops in flight on each; 0: the workload's default */
+    uint64_t rate;        /* ops a second over all; 0: closed loop */
+    int arrival;
+    uint64_t ops;     /* end after so many, over all; 0: by time */
+    uint64_t loops;   /* ... after so many on each connection */
+    uint64_t workers; /* 0: one, or one a connection where the engine holds but one */
+    bool reconnect;
+    int close;
+    uint64_t local_addrs;
+    uint64_t ramp_ns;
+    int pacing;
+    uint64_t timeout_ns;
+};
+
+struct load_conn;
+
+struct client_workload {
+    const char *name;
+    const char *help;
+    const struct option_def *options;
+    size_t options_size;
+    uint64_t connections; /* defaults */
+    /* Checks and completes what the options ask together; sets load->depth if 0. */
+    int (*check)(const void *options, struct load_options *load, struct lab_error *err);
+    uint64_t (*message_bytes)(const void *options); /* for sizing receive buffers */
+    uint64_t (*payload_bytes)(const void *options); /* of an op, one direction */
+    const struct proto_ops *proto;
+    /* What a worker's connections share; *shared may be NULL. */
+    int (*worker_open)(void **shared, const void *options);
+    void (*worker_close)(void *shared);
+    size_t state_size; /* of a connection's state, which begins with the protocol's */
+    int (*state_open)(void *state, struct load_conn *conn, void *shared, const void *options,
+                      unsigned depth);
+    void (*state_reset)(void *state, uint64_t connection); /* for each new connection */
+    void (*state_close)(void *state);
+    /* Begins the op on a free slot; the pump is kicked by who calls. */
+    void (*start)(void *state, unsigned slot, uint64_t op);
+};
+
+/* What workloads tell, from inside the protocol's input. */
+void load_op_done(struct load_conn *conn, unsigned slot);
+void load_op_first_byte(struct load_conn *conn, unsigned slot);
+/* A failed op that leaves its connection usable; kind is static. */
+void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example);
+void load_progress(struct load_conn *conn, uint64_t bytes);
+
+/* Both sides in one process: opens the server's side upon the client's engine instance, in that
+ * instance's thread, and gives its address; close ends it after the engine is closed. */
+struct load_other_side {
+    void *context;
+    int (*open)(void *context, struct engine *engine, void **side, struct addr *address,
+                struct lab_error *err);
+    void (*close)(void *context, void *side);
+};
+
+struct load_config {
+    const struct engine_spec *spec;
+    const struct client_workload *workload;
+    const void *workload_options;
+    struct load_options options;  /* checked */
+    const struct addr *addresses; /* worker i uses address i mod count */
+    unsigned addresses_count;
+    const char *cc;
+    uint64_t seed;
+    unsigned index, processes;                /* this process's share of all */
+    const struct load_other_side *other_side; /* or NULL */
+};
+
+struct load;
+
+/* Opens engines, connects what is to be kept, starts the threads; they wait for the window. */
+int load_start(struct load **load, const struct load_config *config, struct lab_error *err);
+/* For child_side (run/child.h). */
+void load_describe(struct load *load, Lab__Ready *ready);
+void load_window(struct load *load, uint64_t start_ns, uint64_t t0_ns, uint64_t t1_ns);
+void load_sample(struct load *load, unsigned index, uint64_t now_ns);
+int load_wait(struct load *load, uint64_t timeout_ns, uint64_t *t0_ns, uint64_t *t1_ns);
+/* Drains up to --timeout, joins, fills the record. */
+void load_finish(struct load *load, Lab__Record *record);
+void load_free(struct load *load); /* NULL is fine; ends what still runs */
+
+#endif

@@ -1,0 +1,141 @@
+/*
+ * One worker of the load generator: a thread, an engine instance, its connections, its share of
+ * the schedule, its histograms. Private to client/.
+ */
+#ifndef LAB_CLIENT_WORKER_H
+#define LAB_CLIENT_WORKER_H
+
+#include <pthread.h>
+
+#include "client/load.h"
+#include "core/clock.h"
+#include "core/rng.h"
+
+/* An op is sent in time if it left so soon after it was due (and a slot was free). */
+#define LOAD_IN_TIME_NS      (100 * NS_PER_US)
+#define LOAD_CONNECTING_MOST 64 /* connects under way a worker while setting up */
+#define LOAD_REOPEN_NS       (10 * NS_PER_MS)
+#define LOAD_ERROR_KINDS     16
+#define LOAD_EXAMPLE_BYTES   320
+
+enum load_conn_phase {
+    CONN_CLOSED, /* none, or waiting to be opened (again) */
+    CONN_CONNECTING,
+    CONN_OPEN,
+    CONN_LEAVING, /* reconnect: the op is done, the server is to close */
+    CONN_CLOSING, /* we closed it; what it had under way is accounted for */
+};
+
+struct load_slot {
+    uint64_t intended_ns;
+    uint64_t sent_ns;
+    uint64_t free_since_ns;
+    bool busy;
+    bool queued; /* in the worker's ring of free slots */
+};
+
+struct load_conn {
+    struct pump_conn pump; /* first */
+    struct load_worker *worker;
+    struct load_slot *slots;
+    uint64_t number; /* unique over all processes */
+    uint64_t loops_left;
+    uint64_t connect_ns; /* when the connect under way was begun */
+    enum load_conn_phase phase;
+    unsigned busy;
+    bool was_open;      /* once at least */
+    struct timer timer; /* connect or op time-out; pause before it is opened again; ramp */
+    _Alignas(16) uint8_t state[];
+};
+
+struct load_error {
+    const char *kind;
+    uint64_t count;
+    char example[LOAD_EXAMPLE_BYTES];
+};
+
+struct load_free {
+    struct load_conn *conn;
+    unsigned slot;
+};
+
+/* A ring that grows; only an overloaded open loop makes it grow while it measures. */
+struct load_due {
+    uint64_t *intended_ns;
+    size_t room, head, count;
+};
+
+enum load_phase {
+    WORKER_SETUP,
+    WORKER_WAITING,
+    WORKER_RUNNING,
+    WORKER_DRAINING,
+    WORKER_ENDED,
+};
+
+struct load_worker {
+    struct load *load;
+    const struct load_config *config;
+    unsigned index; /* over all processes */
+    unsigned count; /* of workers over all processes */
+    pthread_t thread;
+    pid_t tid;
+    struct engine *engine;
+    void *other_side;
+    struct addr address;
+    void *shared; /* the workload's */
+    bool open_loop, by_count;
+    unsigned depth;
+
+    uint64_t now_ns; /* the last that was read */
+    uint64_t start_ns, t0_ns, t1_ns, drain_until_ns, ended_ns;
+    enum load_phase phase;
+
+    struct load_conn **conns;
+    unsigned conns_count, connecting, opened, next_connect;
+    unsigned busy; /* ops in flight */
+    uint64_t next_op;
+    uint64_t ops_left;   /* --ops */
+    unsigned conns_left; /* --loops: those with ops left */
+
+    struct timers timers;
+    struct rng rng;
+    double interval_ns;
+    double next_due; /* ns since start_ns; a double holds ns exactly for 100 days */
+    struct load_due due;
+    struct load_free *free;
+    size_t free_room, free_head, free_count;
+
+    /* Read by the main thread at any time. */
+    struct counter ops_done, bytes_done;
+    /* Read once the thread has ended. */
+    uint64_t window_ops, unfinished, scheduled, sent_in_time, with_slot, due_most;
+    struct load_error errors[LOAD_ERROR_KINDS];
+    struct hist *latency, *latency_from_send, *slip, *connect, *first_byte;
+    struct lab_error error; /* why it could not start */
+    int result;
+};
+
+struct load {
+    struct load_config config;
+    struct load_worker *workers;
+    unsigned workers_count, started;
+    pthread_mutex_t lock; /* ready, failed, finished, instances being closed */
+    pthread_cond_t changed;
+    unsigned ready, failed, finished;
+    uint64_t start_ns, t0_ns, t1_ns; /* valid once window_set */
+    _Atomic bool window_set, stopping;
+    struct engine_caps caps;
+    uint64_t engine_samples[2][ENGINE_COUNTERS_MAX];
+    uint64_t ended_counters[ENGINE_COUNTERS_MAX];
+    struct load_sample {
+        uint64_t at_ns, ops, bytes;
+    } samples[64];
+    unsigned samples_count;
+};
+
+int worker_open(struct load_worker *worker);  /* memory; before the thread */
+void *worker_main(void *worker);              /* the thread */
+void worker_free(struct load_worker *worker); /* after it */
+
+#endif
