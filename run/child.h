@@ -21,9 +21,9 @@ struct child_side {
     void (*window)(void *context, uint64_t start_ns, uint64_t t0_ns, uint64_t t1_ns);
     /* index 0 is t0, 1 .. CHILD_SLICES the slice ends; the last one is t1. */
     void (*sample)(void *context, unsigned index, uint64_t now_ns);
-    /* Clients with an open-ended window: blocks until finished or should_stop says so; stores
-     * the window that was. NULL for servers. */
-    int (*wait_finished)(void *context, uint64_t *t0_ns, uint64_t *t1_ns);
+    /* Clients with an open-ended window: waits at most timeout_ns for the last op. 0: finished,
+     * the window that was is stored; -EAGAIN: not yet. NULL for servers. */
+    int (*wait_finished)(void *context, uint64_t timeout_ns, uint64_t *t0_ns, uint64_t *t1_ns);
     /* Stops, drains, joins the workers, fills everything but process, t0, t1, side, index. */
     void (*finish)(void *context, Lab__Record *record);
 };

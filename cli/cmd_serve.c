@@ -1,0 +1,199 @@
+/*
+ * `lab serve WORKLOAD`: one server process. Typed by a person it says `listening on ADDR` and
+ * serves until SIGTERM; started by a controller it takes part in a trial.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/side.h"
+#include "core/clock.h"
+#include "run/child.h"
+#include "server/serve.h"
+
+/* What is under way when SIGTERM comes may still go out. */
+#define SERVE_DRAIN_NS       (2 * NS_PER_S)
+#define SERVE_DRAIN_CHILD_NS (200 * NS_PER_MS)
+
+struct listen_options {
+    char listen[OPTION_TEXT_MAX];
+};
+
+static const struct option_def listen_options[] = {
+    {.name = "listen",
+     .letter = 'l',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct listen_options, listen),
+     .argument = "ADDR",
+     .help = "HOST:PORT, [HOST]:PORT, unix:PATH or unix:@NAME; default: 127.0.0.1 and the "
+             "workload's port",
+     .group = "Server"},
+    {0},
+};
+
+struct serve_side {
+    struct side side; /* first */
+    struct server *server;
+};
+
+static void serve_ready(void *context, Lab__Ready *ready)
+{
+    struct serve_side *serve = context;
+    server_describe(serve->server, ready);
+    side_settings(&serve->side, ready);
+}
+
+/* A server serves from the start: the window concerns its samples only. */
+static void serve_window(void *context, uint64_t start_ns, uint64_t t0_ns, uint64_t t1_ns)
+{
+}
+
+static void serve_sample(void *context, unsigned index, uint64_t now_ns)
+{
+    struct serve_side *serve = context;
+    server_sample(serve->server, index);
+}
+
+static void serve_finish(void *context, Lab__Record *record)
+{
+    struct serve_side *serve = context;
+    server_record(serve->server, record);
+}
+
+static int serve_for_controller(struct serve_side *serve)
+{
+    const struct child_side side = {
+        .name = "server",
+        .context = serve,
+        .ready = serve_ready,
+        .window = serve_window,
+        .sample = serve_sample,
+        .finish = serve_finish,
+    };
+    int exit_code = child_run(&side, (unsigned)serve->side.options.index);
+    server_stop(serve->server, SERVE_DRAIN_CHILD_NS);
+    return exit_code;
+}
+
+static int serve_for_person(struct serve_side *serve)
+{
+    char text[ADDR_TEXT_MAX];
+    sigset_t signals;
+    int got;
+
+    printf("listening on %s\n", addr_format(server_address(serve->server), text));
+    fflush(stdout);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    while (sigwait(&signals, &got) != 0)
+        ;
+    server_stop(serve->server, SERVE_DRAIN_NS);
+    return CLI_OK;
+}
+
+static int serve_exit_code(int err)
+{
+    switch (err) {
+    case -EADDRINUSE:
+    case -EADDRNOTAVAIL:
+    case -EACCES:
+    case -EINVAL:
+    case -EAFNOSUPPORT:
+    case -ENAMETOOLONG:
+    case -ENOENT: return CLI_USAGE;
+    default: return CLI_FAILED;
+    }
+}
+
+static int serve_start(struct serve_side *serve, const struct server_workload *workload,
+                       const struct args *args)
+{
+    struct listen_options listen = {0};
+    struct server_config config = {.spec = &serve->side.spec, .workload = workload};
+    struct lab_error err;
+
+    void *workload_options = calloc(1, workload->options_size);
+    if (workload_options == NULL)
+        return side_fail(&serve->side, CLI_FAILED, "no memory for the options");
+    const struct args_target targets[] = {
+        {side_options, &serve->side.options},
+        {listen_options, &listen},
+        {serve_options, &config.options},
+        {workload->options, workload_options},
+    };
+    int exit_code = CLI_USAGE;
+    config.workload_options = workload_options;
+    if (args_fill(args, targets, 4, workload->name, &err) < 0 ||
+        addr_parse(listen.listen[0] != '\0' ? listen.listen : "127.0.0.1", workload->port,
+                   "--listen", &config.listen, &err) < 0) {
+        exit_code = side_fail(&serve->side, CLI_USAGE, err.text);
+        goto out;
+    }
+    exit_code = side_prepare(&serve->side);
+    if (exit_code != CLI_OK)
+        goto out;
+    config.cc = serve->side.options.cc[0] != '\0' ? serve->side.options.cc : NULL;
+    int r = server_start(&serve->server, &config, &err);
+    if (r < 0)
+        exit_code = side_fail(&serve->side, serve_exit_code(r), err.text);
+    else
+        exit_code = child_has_channel() ? serve_for_controller(serve) : serve_for_person(serve);
+out:
+    free(workload_options);
+    side_end(&serve->side);
+    return exit_code;
+}
+
+static const char *serve_workload_at(unsigned index)
+{
+    return server_workloads[index] != NULL ? server_workloads[index]->name : NULL;
+}
+
+static int serve_main(const struct command *self, int argc, char **argv)
+{
+    struct serve_side serve = {0};
+    struct args args;
+    struct lab_error err;
+    char text[sizeof(err.text)], names[160];
+    int exit_code;
+
+    if (args_parse(self, argc, argv, &args, &err) < 0) {
+        exit_code = cli_fail(CLI_USAGE, "%s", err.text);
+    } else if (args.help) {
+        args_help(self, stdout);
+        exit_code = CLI_OK;
+    } else if ((exit_code = side_begin(&serve.side, self, &args)) == CLI_OK) {
+        const struct server_workload *workload =
+            args.words_count == 1 ? server_workload_find(args.words[0]) : NULL;
+        if (workload != NULL) {
+            exit_code = serve_start(&serve, workload, &args);
+        } else {
+            snprintf(text, sizeof(text), "lab serve takes one workload: %s",
+                     side_names(serve_workload_at, names, sizeof(names)));
+            exit_code = side_fail(&serve.side, CLI_USAGE, text);
+        }
+    }
+    args_free(&args);
+    return exit_code;
+}
+
+static void serve_tables(const struct option_def **tables)
+{
+    unsigned count = 0;
+    tables[count++] = side_options;
+    tables[count++] = listen_options;
+    tables[count++] = serve_options;
+    for (unsigned i = 0; server_workloads[i] != NULL && count + 1 < CLI_TABLES_MAX; i++)
+        tables[count++] = server_workloads[i]->options;
+    tables[count] = NULL;
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .words = "WORKLOAD",
+    .help = "serve a workload to whoever asks, until SIGTERM",
+    .tables = serve_tables,
+    .main = serve_main,
+};

@@ -1,0 +1,134 @@
+/* See side.h. */
+#include "cli/side.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "run/child.h"
+
+const struct option_def side_options[] = {
+    {.name = "engine",
+     .letter = 'e',
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct side_options, engine),
+     .fallback = "epoll",
+     .argument = "SPEC",
+     .help = "the engine, as name[:key[=value],...]; see lab engines",
+     .group = "Process"},
+    {.name = "cc",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct side_options, cc),
+     .argument = "NAME",
+     .help = "TCP congestion control; default: the system's",
+     .group = "Process"},
+    {.name = "cpus",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct side_options, cpus),
+     .argument = "LIST",
+     .help = "run on these CPUs only, as 0-3,8",
+     .group = "Process"},
+    {.name = "control",
+     .type = OPTION_FLAG,
+     .offset = offsetof(struct side_options, control),
+     .fallback = "no",
+     .help = "a controller speaks on stdin and listens on stdout (lab run starts it so)",
+     .group = "Process"},
+    {.name = "index",
+     .type = OPTION_COUNT,
+     .offset = offsetof(struct side_options, index),
+     .fallback = "0",
+     .max = 65535,
+     .argument = "N",
+     .help = "which of its side's processes this one is",
+     .group = "Process"},
+    {0},
+};
+
+int side_begin(struct side *side, const struct command *self, const struct args *args)
+{
+    struct lab_error err;
+    bool control = false;
+
+    memset(side, 0, sizeof(*side));
+    args_value(args, "control", &control);
+    if (!control)
+        return CLI_OK;
+    if (child_channel_take(&err) < 0)
+        return cli_fail(CLI_USAGE, "%s", err.text);
+    child_prepare();
+    return CLI_OK;
+}
+
+int side_fail(const struct side *side, int exit_code, const char *text)
+{
+    if (!child_has_channel())
+        return cli_fail(exit_code, "%s", text);
+    child_fail(exit_code, text);
+    return exit_code;
+}
+
+/* Ten thousand connections are ordinary; the soft limit of 1024 is for select(2)'s sake. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int side_prepare(struct side *side)
+{
+    struct engine_config config = {0};
+    struct engine_caps caps = {0};
+    struct lab_error err;
+    sigset_t signals;
+
+    int r = engine_spec_parse(side->options.engine, &side->spec, &err);
+    if (r < 0)
+        return side_fail(side, r == -ENOSYS ? CLI_UNAVAILABLE : CLI_USAGE, err.text);
+    config.options = side->spec.options;
+    config.cc = side->options.cc[0] != '\0' ? side->options.cc : NULL;
+    if (side->spec.ops->probe(&config, &caps, &err) < 0)
+        return side_fail(side, CLI_UNAVAILABLE, err.text);
+    if (side->options.cpus[0] != '\0' && child_pin(side->options.cpus, &err) < 0)
+        return side_fail(side, CLI_USAGE, err.text);
+    raise_fd_limit();
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    if (!child_has_channel())
+        sigprocmask(SIG_BLOCK, &signals, NULL);
+    return CLI_OK;
+}
+
+void side_end(struct side *side)
+{
+    engine_spec_free(&side->spec);
+}
+
+void side_settings(const struct side *side, Lab__Ready *ready)
+{
+    const char *name;
+    char value[OPTION_TEXT_MAX], key[64];
+
+    for (unsigned i = 0; engine_spec_option(&side->spec, i, &name, value, sizeof(value)); i++) {
+        snprintf(key, sizeof(key), "engine.%s", name);
+        record_add_setting(ready, key, value);
+    }
+    record_add_setting(ready, "cc", side->options.cc[0] != '\0' ? side->options.cc : "system");
+}
+
+const char *side_names(const char *(*name)(unsigned index), char *out, size_t out_size)
+{
+    size_t used = 0;
+
+    out[0] = '\0';
+    for (unsigned i = 0; name(i) != NULL && used < out_size; i++)
+        used += (size_t)snprintf(out + used, out_size - used, "%s%s", i > 0 ? ", " : "", name(i));
+    return out;
+}

@@ -1,0 +1,41 @@
+/*
+ * What `lab serve` and `lab drive` have in common: the options of a process of either side, and
+ * how such a process begins and fails, under a controller or typed by a person.
+ */
+#ifndef LAB_CLI_SIDE_H
+#define LAB_CLI_SIDE_H
+
+#include "cli/args.h"
+#include "core/record.h"
+#include "engines/engine.h"
+
+struct side_options {
+    char engine[OPTION_TEXT_MAX];
+    char cc[OPTION_TEXT_MAX];
+    char cpus[OPTION_TEXT_MAX];
+    bool control;
+    uint64_t index;
+};
+extern const struct option_def side_options[];
+
+struct side {
+    struct side_options options;
+    struct engine_spec spec;
+    const char *workload;
+};
+
+/* Takes the control channel if one was asked for, so that what fails later is told there. To be
+ * called before anything else. 0 or an exit code. */
+int side_begin(struct side *side, const struct command *self, const struct args *args);
+/* Parses the spec, asks the engine whether it can run here, pins, raises the limit of fds,
+ * ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an exit code. */
+int side_prepare(struct side *side);
+/* Says what went wrong, to the controller or on stderr; returns exit_code. */
+int side_fail(const struct side *side, int exit_code, const char *text);
+void side_end(struct side *side);
+/* The engine's effective options as `engine.NAME`. */
+void side_settings(const struct side *side, Lab__Ready *ready);
+/* "a, b" of the names that the callback gives, until it gives NULL. */
+const char *side_names(const char *(*name)(unsigned index), char *out, size_t out_size);
+
+#endif
