@@ -1,0 +1,224 @@
+/* See bufpool.h. */
+#include "engines/bufpool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define BUFPOOL_ALIGN     64u
+#define BUFPOOL_PAGE      4096u
+#define BUFPOOL_HUGE_PAGE (2u << 20)
+#define BUFPOOL_HEADERS   64u
+/* Receives that fit into a block: what a switch to the next block leaves unused is 1 of so many. */
+#define BUFPOOL_BLOCK_RECEIVES 4u
+/* What a loan costs beside its bytes: a struct bufpool_buf, and its slice rounded up. */
+#define BUFPOOL_CHARGE (sizeof(struct bufpool_buf) + BUFPOOL_ALIGN)
+
+/* What lies beyond the received bytes is not touched, so asking for much costs nothing; a stream
+ * is copied fastest in pieces that stay within the L2. */
+#define BUFPOOL_RECEIVE_MIN (64u << 10)
+#define BUFPOOL_RECEIVE_MAX (256u << 10)
+
+struct bufpool_buf {
+    struct buf buf; /* first */
+    struct bufpool_block *block;
+    struct loans *loans;
+    struct bufpool_buf *next; /* of free ones */
+    uint32_t start, end;      /* its slice of the block */
+};
+
+/* Headers come in arrays, that are freed as one. */
+struct bufpool_headers {
+    struct bufpool_headers *next;
+    struct bufpool_buf bufs[BUFPOOL_HEADERS];
+};
+
+struct bufpool_block {
+    struct bufpool *pool;
+    struct bufpool_block *next; /* of all */
+    struct bufpool_block *next_idle;
+    uint32_t used; /* up to the end of the last slice on loan */
+    uint32_t lent; /* slices on loan */
+    uint8_t *data;
+};
+
+struct bufpool {
+    struct bufpool_config config;
+    uint32_t block_bytes;
+    uint64_t lent;
+    uint64_t lent_most; /* to one connection */
+    bool wanted;
+    struct bufpool_block *current; /* never among the idle ones */
+    struct bufpool_block *idle;    /* nothing on loan */
+    struct bufpool_block *blocks;
+    struct bufpool_headers *headers;
+    struct bufpool_buf *free;
+};
+
+size_t bufpool_receive_bytes(uint64_t message_bytes)
+{
+    if (message_bytes < BUFPOOL_RECEIVE_MIN)
+        return BUFPOOL_RECEIVE_MIN;
+    return message_bytes < BUFPOOL_RECEIVE_MAX ? message_bytes : BUFPOOL_RECEIVE_MAX;
+}
+
+static void bufpool_release(struct buf *buf)
+{
+    struct bufpool_buf *lent = (struct bufpool_buf *)buf;
+    struct bufpool_block *block = lent->block;
+    struct bufpool *pool = block->pool;
+    struct loans *loans = lent->loans;
+
+    /* The last slice gives its place back; holes further down wait until all are back. */
+    if (--block->lent == 0)
+        block->used = 0;
+    else if (block->used == lent->end)
+        block->used = lent->start;
+    if (block->lent == 0 && block != pool->current) {
+        block->next_idle = pool->idle;
+        pool->idle = block;
+    }
+    loans->count--;
+    loans->bytes -= buf->size + BUFPOOL_CHARGE;
+    pool->lent--;
+    lent->next = pool->free;
+    pool->free = lent;
+    if (__builtin_expect(loans->wanted || pool->wanted, 0)) {
+        pool->wanted = false;
+        pool->config.returned(pool->config.context, loans);
+    }
+}
+
+static int bufpool_add_headers(struct bufpool *pool)
+{
+    struct bufpool_headers *headers = calloc(1, sizeof(*headers));
+
+    if (headers == NULL)
+        return -ENOMEM;
+    headers->next = pool->headers;
+    pool->headers = headers;
+    for (unsigned i = BUFPOOL_HEADERS; i-- > 0;) {
+        headers->bufs[i].buf.release = bufpool_release;
+        headers->bufs[i].next = pool->free;
+        pool->free = &headers->bufs[i];
+    }
+    return 0;
+}
+
+/* Makes a block current that has room for a whole receive. */
+static int bufpool_next_block(struct bufpool *pool)
+{
+    struct bufpool_block *block = pool->idle;
+
+    if (block != NULL) {
+        pool->idle = block->next_idle;
+    } else {
+        size_t align = pool->block_bytes >= BUFPOOL_HUGE_PAGE ? BUFPOOL_HUGE_PAGE : BUFPOOL_PAGE;
+        block = calloc(1, sizeof(*block));
+        if (block == NULL)
+            return -ENOMEM;
+        block->data = aligned_alloc(align, (pool->block_bytes + align - 1) / align * align);
+        if (block->data == NULL) {
+            free(block);
+            return -ENOMEM;
+        }
+        block->pool = pool;
+        block->next = pool->blocks;
+        pool->blocks = block;
+    }
+    pool->current = block;
+    return 0;
+}
+
+int bufpool_open(struct bufpool **opened, const struct bufpool_config *config)
+{
+    struct bufpool *pool = calloc(1, sizeof(*pool));
+
+    if (pool == NULL)
+        return -ENOMEM;
+    pool->config = *config;
+    pool->block_bytes = (uint32_t)config->receive_bytes * BUFPOOL_BLOCK_RECEIVES;
+    pool->lent_most = config->bufs_max / 2 > 0 ? config->bufs_max / 2 : 1;
+    if (bufpool_add_headers(pool) < 0 || bufpool_next_block(pool) < 0) {
+        bufpool_close(pool);
+        return -ENOMEM;
+    }
+    *opened = pool;
+    return 0;
+}
+
+void bufpool_close(struct bufpool *pool)
+{
+    if (pool == NULL)
+        return;
+    while (pool->blocks != NULL) {
+        struct bufpool_block *block = pool->blocks;
+        pool->blocks = block->next;
+        free(block->data);
+        free(block);
+    }
+    while (pool->headers != NULL) {
+        struct bufpool_headers *headers = pool->headers;
+        pool->headers = headers->next;
+        free(headers);
+    }
+    free(pool);
+}
+
+bool bufpool_may_lend(const struct bufpool *pool, const struct loans *loans)
+{
+    if (loans->count == 0)
+        return true;
+    return loans->bytes < pool->config.quota_bytes &&
+           (pool->config.bufs_max == 0 || loans->count < pool->lent_most);
+}
+
+struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t *room)
+{
+    struct bufpool_block *block = pool->current;
+    size_t size = pool->config.receive_bytes;
+
+    if (pool->config.bufs_max != 0 && pool->lent >= pool->config.bufs_max)
+        return NULL;
+    if (pool->free == NULL && bufpool_add_headers(pool) < 0)
+        return NULL;
+    if (block->used + size > pool->block_bytes) {
+        if (bufpool_next_block(pool) < 0)
+            return NULL;
+        block = pool->current;
+    }
+    if (__builtin_expect(loans->count > 0, 0)) {
+        uint64_t left =
+            pool->config.quota_bytes > loans->bytes ? pool->config.quota_bytes - loans->bytes : 1;
+        size = left < size ? left : size;
+    }
+    struct bufpool_buf *next = pool->free;
+    next->block = block;
+    next->start = block->used;
+    next->buf.data = block->data + block->used;
+    *room = size;
+    return &next->buf;
+}
+
+void bufpool_lend(struct bufpool *pool, struct buf *buf, size_t size, struct loans *loans)
+{
+    struct bufpool_buf *lent = (struct bufpool_buf *)buf;
+    struct bufpool_block *block = lent->block;
+
+    pool->free = lent->next;
+    pool->lent++;
+    buf->size = (uint32_t)size;
+    buf->refs = 1;
+    lent->loans = loans;
+    lent->end =
+        lent->start + (uint32_t)((size + BUFPOOL_ALIGN - 1) / BUFPOOL_ALIGN) * BUFPOOL_ALIGN;
+    block->used = lent->end;
+    block->lent++;
+    loans->count++;
+    loans->bytes += size + BUFPOOL_CHARGE;
+}
+
+void bufpool_want(struct bufpool *pool)
+{
+    pool->wanted = true;
+}

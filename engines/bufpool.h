@@ -1,0 +1,61 @@
+/*
+ * Receive buffers for engines that choose one when they read (epoll, blocking), and the account
+ * of loans that every engine keeps for each connection.
+ *
+ * Buffers are slices of large blocks. A slice that comes back at once, as most do, gives its
+ * place to the next: one hot block does for all connections. One that is kept takes only what
+ * was received, so that 64 bytes on loan never pin a buffer of 256 KiB, and a receive may still
+ * be as large as the socket has.
+ */
+#ifndef LAB_ENGINES_BUFPOOL_H
+#define LAB_ENGINES_BUFPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/seg.h"
+
+/* What a connection has on loan; embedded in the engine's connection, which outlives its loans. */
+struct loans {
+    uint64_t bytes; /* charged: received bytes, and the header of each */
+    uint32_t count;
+    bool wanted; /* its engine wants to hear of the next return */
+};
+
+struct bufpool;
+
+/* Called from buf_unref, so possibly in the middle of an upward call or between polls: it may
+ * only mark, or re-arm; no call up. */
+typedef void bufpool_returned_fn(void *context, struct loans *loans);
+
+struct bufpool_config {
+    size_t receive_bytes; /* the most that one receive asks for */
+    uint64_t bufs_max;    /* loans of the whole pool; 0: no limit */
+    uint64_t quota_bytes; /* loans a connection */
+    bufpool_returned_fn *returned;
+    void *context;
+};
+
+/* The most that a receive may ask for, for messages of that expected size (0: unknown). */
+size_t bufpool_receive_bytes(uint64_t message_bytes);
+
+int bufpool_open(struct bufpool **pool, const struct bufpool_config *config); /* -ENOMEM */
+/* Everything must be back. NULL is fine. */
+void bufpool_close(struct bufpool *pool);
+
+/* False: at its quota (in bytes, or with more than half of a limited pool's buffers), so the
+ * connection is not to be read; one without any loan never is. */
+bool bufpool_may_lend(const struct bufpool *pool, const struct loans *loans);
+
+/* Where the connection's next receive goes: buf->data, with *room bytes, cut to what its quota
+ * leaves. Nothing is lent yet; asking again gives the same. NULL: none left (bufs_max) or no
+ * memory. */
+struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t *room);
+/* Lends the peeked buf with `size` received bytes (at least 1) and one reference, the engine's. */
+void bufpool_lend(struct bufpool *pool, struct buf *buf, size_t size, struct loans *loans);
+
+/* Wants to hear of the next return by any connection, after peek gave NULL. */
+void bufpool_want(struct bufpool *pool);
+
+#endif

@@ -1,0 +1,62 @@
+/*
+ * Sockets as all kernel engines make them, so that they are equal but for the engine: the same
+ * options, set on the listener and before connect (accepted sockets inherit them; accepted
+ * direct descriptors could not take any).
+ */
+#ifndef LAB_ENGINES_SOCK_H
+#define LAB_ENGINES_SOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "engines/engine.h"
+
+struct sock_listener {
+    int fd;
+    struct addr bound; /* with its real port */
+    dev_t path_dev;    /* of a unix socket's file, to unlink that very one; 0: none */
+    ino_t path_ino;
+};
+
+/* Fills what the options (buffer sizes, congestion control) come to on this host into caps.
+ * -EINVAL, -EPERM, ... with a sentence for a congestion control that cannot be had. */
+int sock_probe(const struct engine_config *config, struct engine_caps *caps, struct lab_error *err);
+
+/* A bound and listening socket; flags: SOCK_NONBLOCK or 0, CLOEXEC is always set. A unix path
+ * that nobody listens on any more is replaced. -errno with a sentence; nothing is left. */
+int sock_listen(struct sock_listener *listener, const struct addr *addr,
+                const struct engine_config *config, int flags, struct lab_error *err);
+/* For those that close the fd themselves (through a ring): the rest of sock_listener_close. */
+void sock_listener_unlink(struct sock_listener *listener);
+void sock_listener_close(struct sock_listener *listener); /* unlinks its unix path too */
+
+/* A socket with all options, bound to local (NULL: any), to be connected. An fd or -errno. */
+int sock_open(const struct addr *remote, const struct addr *local,
+              const struct engine_config *config, int flags);
+
+/* A failed connect() that is the host's trouble, known at once (no port left, no memory), and not
+ * the remote end's. err is positive. */
+bool sock_connect_failed_here(int err);
+/* A failed accept() that calls for a pause; others concern only the one that was to be accepted,
+ * or nobody. err is positive. */
+bool sock_accept_must_pause(int err);
+/* The pending error of a socket, positive or 0. */
+int sock_error(int fd);
+/* close(fd) will send a RST. */
+void sock_set_abort(int fd);
+/* How a connection ended that failed with err (positive) while it was open. */
+enum engine_reason sock_reason(int err);
+
+/* The pause after a failed accept: 10 ms, doubled at each failure up to 100 ms, 10 ms again
+ * after a success. */
+struct sock_backoff {
+    uint64_t pause_ns; /* the last one; 0: none since the last success */
+};
+uint64_t sock_backoff_next_ns(struct sock_backoff *backoff);
+static inline void sock_backoff_reset(struct sock_backoff *backoff)
+{
+    backoff->pause_ns = 0;
+}
+
+#endif
