@@ -1,0 +1,280 @@
+/* The echo protocol without an engine: bytes are carried by hand, in pieces of every size. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/echo.h"
+
+struct heard {
+    unsigned answered[64], answered_count, firsts;
+    uint64_t progress_bytes;
+};
+
+static void hear_first(void *context, unsigned slot)
+{
+    struct heard *heard = context;
+    heard->firsts++;
+}
+
+static void hear_progress(void *context, uint64_t bytes)
+{
+    struct heard *heard = context;
+    heard->progress_bytes += bytes;
+}
+
+static void hear_answered(void *context, unsigned slot)
+{
+    struct heard *heard = context;
+    heard->answered[heard->answered_count++] = slot;
+}
+
+static const struct echo_client_events hear = {hear_first, hear_progress, hear_answered};
+
+static void keep(struct buf *buf)
+{
+}
+
+static int feed(const struct proto_ops *ops, void *state, const uint8_t *data, size_t size)
+{
+    struct buf buf = {.data = (uint8_t *)data, .size = (uint32_t)size, .refs = 1, .release = keep};
+    int r = ops->input(state, &buf);
+    return r;
+}
+
+/* All that the client wants to send, in one piece; settles its cookies. */
+static size_t drain(struct echo_client *client, uint8_t *out, bool release)
+{
+    struct seg segs[8];
+    uint64_t cookie = 0;
+    size_t size = 0;
+    int count;
+
+    while ((count = echo_client_proto.output(client, segs, 8, 1 << 20, &cookie)) > 0) {
+        for (int i = 0; i < count; i++) {
+            memcpy(out + size, segs[i].data, segs[i].size);
+            size += segs[i].size;
+        }
+        if (cookie != 0 && release)
+            echo_client_proto.sent(client, cookie, PROTO_SENT | PROTO_RELEASED);
+        cookie = 0;
+    }
+    return size;
+}
+
+struct fixture {
+    struct echo_pattern pattern;
+    struct echo_client client;
+    struct heard heard;
+    uint8_t *wire;
+};
+
+static void set_up(struct fixture *f, size_t size, unsigned depth, bool one_way)
+{
+    memset(f, 0, sizeof(*f));
+    cr_assert_eq(echo_pattern_open(&f->pattern, size), 0);
+    cr_assert_eq(echo_client_open(&f->client, &hear, &f->heard, &f->pattern, size, depth, one_way),
+                 0);
+    echo_client_reset(&f->client, 7);
+    f->wire = malloc(size * depth + 64);
+    cr_assert_not_null(f->wire);
+}
+
+static void tear_down(struct fixture *f)
+{
+    echo_client_close(&f->client);
+    echo_pattern_close(&f->pattern);
+    free(f->wire);
+}
+
+Test(echo, answers_come_back_in_pieces_of_any_size, .timeout = 20)
+{
+    static const size_t sizes[] = {1, 2, 15, 16, 17, 64, 4095, 4096, 4097, 10000};
+
+    for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        for (size_t piece = 1; piece <= 3 * sizes[s]; piece = piece * 3 + 1) {
+            struct fixture f;
+            set_up(&f, sizes[s], 3, false);
+            for (unsigned i = 0; i < 3; i++)
+                echo_client_ask(&f.client, i, 100 + i);
+            size_t size = drain(&f.client, f.wire, true);
+            cr_assert_eq(size, 3 * sizes[s]);
+            for (size_t at = 0; at < size; at += piece) {
+                size_t n = size - at < piece ? size - at : piece;
+                cr_assert_eq(feed(&echo_client_proto, &f.client, f.wire + at, n), PROTO_OK);
+            }
+            cr_assert_eq(f.heard.answered_count, 3);
+            cr_assert_eq(f.heard.firsts, 3);
+            cr_assert_eq(f.heard.progress_bytes, size);
+            for (unsigned i = 0; i < 3; i++)
+                cr_assert_eq(f.heard.answered[i], i);
+            tear_down(&f);
+        }
+    }
+}
+
+Test(echo, a_single_wrong_byte_is_found_wherever_it_is, .timeout = 20)
+{
+    static const size_t sizes[] = {1, 64, 5000};
+
+    for (unsigned s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        for (size_t at = 0; at < sizes[s]; at += 1 + at / 7) {
+            struct fixture f;
+            set_up(&f, sizes[s], 1, false);
+            echo_client_ask(&f.client, 0, 3);
+            size_t size = drain(&f.client, f.wire, true);
+            f.wire[at] ^= 0x10;
+            cr_assert_eq(feed(&echo_client_proto, &f.client, f.wire, size), -EBADMSG);
+            cr_assert_eq(f.heard.answered_count, 0);
+            tear_down(&f);
+        }
+    }
+}
+
+Test(echo, an_answer_to_another_question_is_found, .timeout = 10)
+{
+    struct fixture f;
+    uint8_t swapped[128];
+
+    set_up(&f, 64, 2, false);
+    echo_client_ask(&f.client, 0, 1);
+    echo_client_ask(&f.client, 1, 2);
+    cr_assert_eq(drain(&f.client, f.wire, true), 128);
+    memcpy(swapped, f.wire + 64, 64);
+    memcpy(swapped + 64, f.wire, 64);
+    cr_assert_eq(feed(&echo_client_proto, &f.client, swapped, 128), -EBADMSG);
+    tear_down(&f);
+}
+
+Test(echo, more_than_was_asked_for_breaks_the_protocol, .timeout = 10)
+{
+    struct fixture f;
+
+    set_up(&f, 64, 1, false);
+    cr_assert_eq(feed(&echo_client_proto, &f.client, (const uint8_t *)"x", 1), -EPROTO);
+    echo_client_ask(&f.client, 0, 1);
+    size_t size = drain(&f.client, f.wire, true);
+    f.wire[size] = 0;
+    cr_assert_eq(feed(&echo_client_proto, &f.client, f.wire, size + 1), -EPROTO);
+    cr_assert_eq(f.heard.answered_count, 1);
+    tear_down(&f);
+}
+
+Test(echo, memory_that_the_engine_still_holds_is_not_written, .timeout = 10)
+{
+    struct fixture f;
+    uint8_t answer[64];
+
+    set_up(&f, 64, 1, false);
+    echo_client_ask(&f.client, 0, 1);
+    cr_assert_eq(drain(&f.client, f.wire, false), 64);
+    memcpy(answer, f.wire, 64);
+    cr_assert_eq(feed(&echo_client_proto, &f.client, answer, 64), PROTO_OK);
+    echo_client_ask(&f.client, 0, 2);
+    cr_assert_eq(drain(&f.client, f.wire, false), 0, "sent before RELEASED");
+    echo_client_proto.sent(&f.client, 1, PROTO_RELEASED);
+    cr_assert_eq(drain(&f.client, f.wire, false), 64);
+    cr_assert_neq(memcmp(answer, f.wire, 64), 0, "the op's number is in the message");
+    tear_down(&f);
+}
+
+static void ack_bytes(uint8_t *out, uint64_t total)
+{
+    for (unsigned i = 0; i < 8; i++)
+        out[i] = (uint8_t)(total >> (8 * i));
+}
+
+Test(echo, one_way_writes_are_settled_by_acknowledgements, .timeout = 10)
+{
+    struct fixture f;
+    uint8_t ack[16];
+
+    set_up(&f, 100, 4, true);
+    for (unsigned i = 0; i < 4; i++)
+        echo_client_ask(&f.client, i, i);
+    cr_assert_eq(drain(&f.client, f.wire, true), 400);
+    ack_bytes(ack, 150);
+    for (unsigned i = 0; i < 8; i++)
+        cr_assert_eq(feed(&echo_client_proto, &f.client, ack + i, 1), PROTO_OK);
+    cr_assert_eq(f.heard.answered_count, 1);
+    cr_assert_eq(f.heard.progress_bytes, 150);
+    ack_bytes(ack, 300);
+    ack_bytes(ack + 8, 400);
+    cr_assert_eq(feed(&echo_client_proto, &f.client, ack, 16), PROTO_OK);
+    cr_assert_eq(f.heard.answered_count, 4);
+    cr_assert_eq(f.heard.progress_bytes, 400);
+    tear_down(&f);
+}
+
+Test(echo, an_acknowledgement_of_what_was_never_sent_is_refused, .timeout = 10)
+{
+    struct fixture f;
+    uint8_t ack[8];
+
+    set_up(&f, 100, 4, true);
+    echo_client_ask(&f.client, 0, 0);
+    cr_assert_eq(drain(&f.client, f.wire, true), 100);
+    ack_bytes(ack, 101);
+    cr_assert_eq(feed(&echo_client_proto, &f.client, ack, 8), -EPROTO);
+    tear_down(&f);
+}
+
+Test(echo, the_server_hands_back_the_very_buffer_and_lets_go_of_it, .timeout = 10)
+{
+    struct echo_server server;
+    struct seg segs[4];
+    uint64_t cookie = 0;
+    uint8_t data[10] = "0123456789";
+    struct buf buf = {.data = data, .size = 10, .refs = 1, .release = keep};
+
+    echo_server_open(&server, false, 0, 0);
+    cr_assert_eq(echo_server_proto.input(&server, &buf), PROTO_OK);
+    cr_assert_eq(buf.refs, 2);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 1);
+    cr_assert_eq(segs[0].data, data);
+    cr_assert_eq(segs[0].buf, &buf);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 0);
+    cr_assert_eq(buf.refs, 1);
+    cr_assert_eq(echo_server_proto.input(&server, &buf), PROTO_OK);
+    echo_server_reset(&server);
+    cr_assert_eq(buf.refs, 1, "a reset gives loans back");
+    echo_server_close(&server);
+}
+
+Test(echo, the_server_closes_after_its_answer_if_asked_to, .timeout = 10)
+{
+    struct echo_server server;
+    uint8_t data[10];
+    struct buf buf = {.data = data, .size = 10, .refs = 1, .release = keep};
+
+    echo_server_open(&server, false, 0, 15);
+    cr_assert_eq(echo_server_proto.input(&server, &buf), PROTO_OK);
+    cr_assert_eq(echo_server_proto.input(&server, &buf), PROTO_CLOSE);
+    echo_server_close(&server);
+}
+
+Test(echo, the_server_acknowledges_once_a_time, .timeout = 10)
+{
+    struct echo_server server;
+    struct seg segs[4];
+    uint64_t cookie = 0;
+    uint8_t data[60];
+    struct buf buf = {.data = data, .size = 60, .refs = 1, .release = keep};
+
+    echo_server_open(&server, true, 100, 0);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 0);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 1);
+    cr_assert_eq(segs[0].data[0], 120);
+    cr_assert_eq(cookie, 1);
+    echo_server_proto.input(&server, &buf);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 0,
+                 "the memory of the first is still the engine's");
+    echo_server_proto.sent(&server, 1, PROTO_SENT | PROTO_RELEASED);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 1);
+    cr_assert_eq(segs[0].data[0], 240);
+    cr_assert_eq(buf.refs, 1);
+    echo_server_close(&server);
+}

@@ -1,0 +1,291 @@
+/* The pump between an engine and a protocol that are both made up here. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <string.h>
+
+#include "pump/pump.h"
+
+/* --- an engine that only remembers --- */
+
+struct fake {
+    struct engine engine; /* first */
+    unsigned sends, segs, closes;
+    bool aborted;
+    uint64_t bytes;
+    uint64_t cookies[64];
+    uint64_t sizes[64];
+    int send_result;
+    void *context;
+};
+
+static int fake_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
+                     uint64_t cookie)
+{
+    struct fake *fake = (struct fake *)engine;
+    uint64_t size = 0;
+
+    if (fake->send_result < 0)
+        return fake->send_result;
+    for (unsigned i = 0; i < count; i++)
+        size += segs[i].size;
+    fake->cookies[fake->sends] = cookie;
+    fake->sizes[fake->sends++] = size;
+    fake->segs += count;
+    fake->bytes += size;
+    return 0;
+}
+
+static int fake_close(struct engine *engine, uint64_t conn, bool abort)
+{
+    struct fake *fake = (struct fake *)engine;
+    fake->closes++;
+    fake->aborted = abort;
+    return 0;
+}
+
+static int fake_connect(struct engine *engine, const struct addr *remote, const struct addr *local,
+                        void *context, uint64_t *conn)
+{
+    ((struct fake *)engine)->context = context;
+    *conn = 77;
+    return 0;
+}
+
+static const struct engine_ops fake_ops = {
+    .name = "fake", .send = fake_send, .conn_close = fake_close, .connect = fake_connect};
+
+/* --- a protocol that does as it is told --- */
+
+struct script {
+    unsigned left;   /* outputs it still has */
+    uint64_t size;   /* of each */
+    uint64_t cookie; /* of each */
+    int input_result, eof_result, output_result;
+    unsigned inputs, asked, sent_calls;
+    uint64_t budget_last;
+    unsigned on_sent_more; /* outputs that come with sent() */
+};
+
+static uint8_t payload[1 << 20];
+
+static int script_input(void *state, struct buf *buf)
+{
+    struct script *script = state;
+    script->inputs++;
+    return script->input_result;
+}
+
+static int script_eof(void *state)
+{
+    return ((struct script *)state)->eof_result;
+}
+
+static int script_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
+                         uint64_t *cookie)
+{
+    struct script *script = state;
+    script->asked++;
+    script->budget_last = budget;
+    if (script->output_result < 0)
+        return script->output_result;
+    if (script->left == 0)
+        return 0;
+    script->left--;
+    segs[0] = seg_memory(payload, script->size);
+    *cookie = script->cookie;
+    return 1;
+}
+
+static void script_sent(void *state, uint64_t cookie, unsigned what)
+{
+    struct script *script = state;
+    script->sent_calls++;
+    cr_assert_eq(cookie, script->cookie);
+    script->left += script->on_sent_more;
+    script->on_sent_more = 0;
+}
+
+static const struct proto_ops script_proto = {
+    .name = "script",
+    .input = script_input,
+    .eof = script_eof,
+    .output = script_output,
+    .sent = script_sent,
+};
+
+static enum engine_reason closed_reason;
+static int closed_err, closed_count, opened_count;
+
+static void owner_opened(struct pump_conn *conn)
+{
+    opened_count++;
+    pump_kick(conn);
+}
+
+static void owner_closed(struct pump_conn *conn, enum engine_reason reason, int err)
+{
+    closed_count++;
+    closed_reason = reason;
+    closed_err = err;
+}
+
+static const struct pump_owner owner = {owner_opened, owner_closed};
+
+struct fixture {
+    struct fake fake;
+    struct script script;
+    struct pump_conn conn;
+};
+
+static void set_up(struct fixture *f)
+{
+    memset(f, 0, sizeof(*f));
+    f->fake.engine.ops = &fake_ops;
+    f->fake.engine.events = &pump_events;
+    f->script.size = 100;
+    f->conn.proto = &script_proto;
+    f->conn.state = &f->script;
+    f->conn.owner = &owner;
+    closed_err = closed_count = opened_count = 0;
+    cr_assert_eq(pump_connect(&f->conn, &f->fake.engine, NULL, NULL), 0);
+    cr_assert_eq(f->fake.context, &f->conn);
+    pump_events.on_open(&f->conn);
+    cr_assert_eq(opened_count, 1);
+}
+
+static void keep(struct buf *buf)
+{
+}
+
+static void receive(struct fixture *f)
+{
+    struct buf buf = {.data = payload, .size = 5, .refs = 1, .release = keep};
+    pump_events.on_recv(&f->conn, &buf, 0);
+}
+
+Test(pump, output_is_pulled_after_input_until_there_is_none, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.left = 3;
+    receive(&f);
+    cr_assert_eq(f.fake.sends, 3);
+    cr_assert_eq(f.conn.queued_bytes, 300);
+    cr_assert_eq(f.conn.received_bytes, 5);
+}
+
+Test(pump, a_kick_outside_of_events_pulls_at_once, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.left = 1;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.fake.sends, 1);
+}
+
+Test(pump, it_stops_asking_when_enough_is_queued_and_goes_on_when_it_drained, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.size = 1 << 20;
+    f.script.left = 10;
+    pump_kick(&f.conn);
+    unsigned first = f.fake.sends;
+    cr_assert_eq(first, PUMP_QUEUE_BYTES >> 20);
+    cr_assert(f.conn.held);
+    /* Not at the first byte, to send in large pieces: at half. */
+    for (unsigned i = 0; i < first; i++)
+        pump_events.on_sent(&f.conn, f.fake.cookies[i], f.fake.sizes[i],
+                            ENGINE_SENT | ENGINE_RELEASED);
+    cr_assert_gt(f.fake.sends, first);
+    cr_assert_leq(f.conn.queued_bytes, (uint64_t)PUMP_QUEUE_BYTES);
+}
+
+Test(pump, only_the_protocols_own_cookies_reach_it_and_it_is_asked_again, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.left = 1;
+    pump_kick(&f.conn);
+    pump_events.on_sent(&f.conn, f.fake.cookies[0], 100, ENGINE_SENT | ENGINE_RELEASED);
+    cr_assert_eq(f.script.sent_calls, 0);
+    f.script.cookie = 9;
+    f.script.left = 1;
+    pump_kick(&f.conn);
+    f.script.on_sent_more = 2;
+    pump_events.on_sent(&f.conn, f.fake.cookies[1], 100, ENGINE_SENT);
+    cr_assert_eq(f.script.sent_calls, 1);
+    cr_assert_eq(f.fake.sends, 4, "what sent() made possible goes out");
+    cr_assert_eq(f.conn.queued_bytes, 200);
+    pump_events.on_sent(&f.conn, f.fake.cookies[1], 100, ENGINE_RELEASED);
+    cr_assert_eq(f.conn.queued_bytes, 200, "RELEASED alone takes nothing off the queue");
+}
+
+Test(pump, a_broken_protocol_aborts_and_its_errno_is_told, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.input_result = -EBADMSG;
+    f.script.left = 1;
+    receive(&f);
+    cr_assert_eq(f.fake.closes, 1);
+    cr_assert(f.fake.aborted);
+    cr_assert_eq(f.fake.sends, 0);
+    receive(&f);
+    cr_assert_eq(f.script.inputs, 1, "nothing is read any more");
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_LOCALLY, 0);
+    cr_assert_eq(closed_count, 1);
+    cr_assert_eq(closed_err, EBADMSG);
+    cr_assert_eq(f.conn.handle, ENGINE_CONN_NONE);
+}
+
+Test(pump, an_output_that_fails_aborts_too, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.output_result = -ENOMEM;
+    pump_kick(&f.conn);
+    cr_assert(f.fake.aborted);
+}
+
+Test(pump, a_send_that_fails_aborts_too, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.fake.send_result = -ENOMEM;
+    f.script.left = 1;
+    pump_kick(&f.conn);
+    cr_assert(f.fake.aborted);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_LOCALLY, 0);
+    cr_assert_eq(closed_err, ENOMEM);
+}
+
+Test(pump, closing_in_order_waits_for_the_last_output, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.size = 1 << 20;
+    f.script.left = 6;
+    f.script.input_result = PROTO_CLOSE;
+    receive(&f);
+    cr_assert_eq(f.fake.closes, 0, "output is still held back");
+    for (unsigned i = 0; i < f.fake.sends; i++)
+        pump_events.on_sent(&f.conn, f.fake.cookies[i], f.fake.sizes[i], ENGINE_SENT);
+    cr_assert_eq(f.fake.sends, 6);
+    cr_assert_eq(f.fake.closes, 1);
+    cr_assert_not(f.fake.aborted);
+}
+
+Test(pump, eof_without_a_say_closes_in_order, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.script.eof_result = PROTO_CLOSE;
+    pump_events.on_eof(&f.conn);
+    cr_assert_eq(f.fake.closes, 1);
+    cr_assert_not(f.fake.aborted);
+    pump_close(&f.conn, false);
+    cr_assert_eq(f.fake.closes, 1, "a second close in order is none");
+    pump_close(&f.conn, true);
+    cr_assert_eq(f.fake.closes, 2, "an abort goes through");
+}
