@@ -19,8 +19,9 @@ struct addr {
     socklen_t size; /* 0 = no address */
 };
 
-/* Parses a numeric address. port_default is used where text names no port; 0 = one is required.
- * `what` names the option in an error. -EINVAL with a sentence. */
+/* Parses a numeric address. port_default is used where text names no port; 0 = one is required. A
+ * port of 0 that is written out is taken: callers decide. A bare number is a port of 127.0.0.1.
+ * `what` names the option in an error. -EINVAL with a sentence, and out untouched. */
 int addr_parse(const char *text, uint16_t port_default, const char *what, struct addr *out,
                struct lab_error *err);
 

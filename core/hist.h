@@ -45,7 +45,7 @@ static inline void hist_record(struct hist *h, uint64_t value)
     h->max = value > h->max ? value : h->max;
 }
 
-struct hist *hist_new(void);    /* NULL without memory */
+struct hist *hist_new(void);    /* NULL without memory; its pages are faulted in already */
 void hist_free(struct hist *h); /* NULL is fine */
 void hist_reset(struct hist *h);
 void hist_merge(struct hist *into, const struct hist *from);
@@ -60,9 +60,9 @@ double hist_stddev(const struct hist *h);
 /* HdrHistogram V2 compressed encoding. Returns bytes and stores a malloc'd block in *out; 0 and
  * NULL without memory. */
 size_t hist_encode(const struct hist *h, uint8_t **out);
-/* Hostile input is expected. 0; -EBADMSG: not such an encoding or damaged; -ERANGE: other digits
- * or a range that does not fit; h is untouched on failure. Decoded exactly: min and max are then
- * those of the buckets. */
+/* Hostile input is expected. 0; -EBADMSG: not such an encoding, or damaged; -ERANGE: other digits,
+ * another lowest value, or values above HIST_MAX; -ENOMEM. h is untouched on failure. The counts
+ * are exact; min and max are then those of the buckets, and over is 0. */
 int hist_decode(struct hist *h, const uint8_t *data, size_t size);
 
 #endif

@@ -25,4 +25,8 @@ struct metric_def {
 /* A table ends with a row whose name is NULL. */
 size_t metric_count(const struct metric_def *table);
 
+/* As records and JSON spell them: counter, gauge, histogram; neither, more, less. */
+const char *metric_kind_name(enum metric_kind kind);
+const char *metric_better_name(enum metric_better better);
+
 #endif

@@ -19,10 +19,11 @@ enum option_type {
     OPTION_SIZE,     /* uint64_t bytes; k = KiB = 1024, kB = 1000, M, MB, G, GB likewise */
     OPTION_TIME,     /* uint64_t ns; ns us s ms m h; a bare number is refused */
     OPTION_SECONDS,  /* uint64_t ns; as OPTION_TIME, and a bare number is seconds */
-    OPTION_TIME_OPT, /* uint64_t ns; `name` alone stores OPTION_ALWAYS, `name=TIME` that time */
+    OPTION_TIME_OPT, /* uint64_t ns; `name` alone stores OPTION_ALWAYS, `name=TIME` that time, off 0
+                      */
     OPTION_CHOICE,   /* int; index into choices */
     OPTION_TEXT,     /* char[OPTION_TEXT_MAX] */
-    OPTION_CUSTOM,   /* set() does it; called once for each time the option is given */
+    OPTION_CUSTOM,   /* set() does it; called once for each time the option is given a value */
 };
 
 #define OPTION_ALWAYS   UINT64_MAX
@@ -34,7 +35,8 @@ struct option_def {
     enum option_type type;
     size_t offset;              /* of the field in the options struct */
     const char *fallback;       /* default as a person would type it; NULL = zero or unset */
-    uint64_t min, max;          /* inclusive; max 0 = no limit (COUNT, RATE, SIZE, TIME...) */
+    uint64_t min, max;          /* inclusive; max 0 = no limit (COUNT, RATE, SIZE, TIME...; of
+                                   TEXT its length); the fallback may lie outside */
     const char *const *choices; /* NULL-terminated, OPTION_CHOICE */
     const char *argument;       /* N, SIZE, TIME ... in help; NULL = from the type */
     const char *help;           /* one sentence, lower case, no full stop; %s-free */
@@ -54,23 +56,35 @@ void option_defaults(const struct option_def *table, void *options);
 int option_set(const struct option_def *def, void *options, const char *value, const char *context,
                struct lab_error *err);
 
-/* Row by name or NULL. */
+/* Row by name or NULL; '-' and '_' are the same letter. */
 const struct option_def *option_find(const struct option_def *table, const char *name);
 
-/* "unknown option 'x' ...; did you mean 'y'?; known: ..." into err; returns -EINVAL. */
+/* "unknown option 'x' of CONTEXT; did you mean 'y'? it takes: ..." into err; returns -EINVAL. A
+ * context that begins with '-' is a command line's: shorter, and it points to --help. */
 int option_unknown(const struct option_def *const *tables, const char *name, const char *context,
                    struct lab_error *err);
 
 /* `key[=value],key...`, as after the colon of an engine spec. tables: NULL-terminated list of
- * tables, all with fields in the same struct. text may be NULL or "". */
+ * tables, all with fields in the same struct. text may be NULL or "". A comma inside a value is
+ * written `\,` and a backslash `\\`. Of one that is given twice the last holds. What came before an
+ * error is stored. */
 int option_parse_list(const struct option_def *const *tables, void *options, const char *text,
                       const char *context, struct lab_error *err);
 
-/* The field's present value as it could be typed again, into out; returns out. */
+/* The field's present value as it could be typed again, into out; returns out. Always cut to
+ * out_size; OPTION_TEXT_MAX is enough. OPTION_CUSTOM is "". */
 const char *option_format(const struct option_def *def, const void *options, char *out,
                           size_t out_size);
 
-/* True if the field equals the table's fallback. */
+/* True if the field equals the table's fallback; OPTION_CUSTOM, which nobody can see, always. */
 bool option_is_default(const struct option_def *def, const void *options);
+
+/* The opposite of option_parse_list: what differs from the fallbacks, "" if nothing does. 0 or
+ * -ENOSPC. */
+int option_format_list(const struct option_def *const *tables, const void *options, char *out,
+                       size_t out_size);
+
+/* What help calls the value: def->argument, or N, SIZE, TIME, a|b|c by the type; "" for a flag. */
+const char *option_argument(const struct option_def *def, char *out, size_t out_size);
 
 #endif

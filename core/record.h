@@ -6,13 +6,16 @@
 #ifndef LAB_CORE_RECORD_H
 #define LAB_CORE_RECORD_H
 
+#include "core/error.h"
 #include "core/hist.h"
 #include "core/metric.h"
 #include "core/record.pb-c.h"
 
 #define RECORD_VERSION 1
 
-char *record_text(const char *text); /* a heap copy, for string fields */
+/* A heap copy for string fields, made clean as core/text.h has it (NULL: ""): what is built here
+ * passes the checks below and can be put into JSON. */
+char *record_text(const char *text);
 
 void record_add_value(Lab__Record *record, const struct metric_def *def, double value);
 void record_add_histogram(Lab__Record *record, const struct metric_def *def, const struct hist *h);
@@ -29,7 +32,9 @@ void record_add_address(Lab__Ready *ready, const char *address);
 const Lab__Metric *record_metric(const Lab__Record *record, const char *name);
 
 /* Bounds and sense of a message that came from elsewhere: version, sane sizes, decodable
- * histograms. 0 or -EPROTO with a sentence. */
+ * histograms with as many values as they say, texts that are clean; process is there. 0 or
+ * -EPROTO with a sentence. */
 int record_check(const Lab__Record *record, struct lab_error *err);
+int record_check_ready(const Lab__Ready *ready, struct lab_error *err);
 
 #endif

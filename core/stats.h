@@ -1,6 +1,7 @@
 /*
  * Statistics of trials: medians with intervals from order statistics (no assumption on the
- * distribution), trends, ratios. Arrays are the caller's and left as they were.
+ * distribution), trends, ratios. Arrays are the caller's and left as they were. NAN stands for
+ * not observed and is left out; of more than STATS_VALUES_MAX values the first so many count.
  */
 #ifndef LAB_CORE_STATS_H
 #define LAB_CORE_STATS_H
@@ -21,11 +22,12 @@ double stats_median(const double *values, size_t count); /* NAN if none */
  * symmetric order statistics; with too few values low and high are the range, confidence 0. */
 struct interval stats_interval(const double *values, size_t count, double confidence);
 
-/* Theil-Sen slope over x = 0, 1, 2 ... ; 0 for fewer than 2. */
+/* Theil-Sen slope over x = 0, 1, 2 ... ; 0 for fewer than 2; NAN without memory. */
 double stats_theil_sen(const double *values, size_t count);
-double stats_mean(const double *values, size_t count);
-double stats_stddev(const double *values, size_t count); /* n - 1 */
-/* Two-sided Wilcoxon signed-rank p of paired differences, exact up to 25 pairs. */
+double stats_mean(const double *values, size_t count);   /* NAN if none */
+double stats_stddev(const double *values, size_t count); /* n - 1; NAN for fewer than 2 */
+/* Two-sided Wilcoxon signed-rank p of paired differences, exact up to 25 pairs (ties too), then
+ * the normal approximation. Pairs without a difference are left out; 1 if none is left. */
 double stats_signed_rank_p(const double *differences, size_t count);
 
 #endif

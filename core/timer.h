@@ -13,15 +13,18 @@ struct timer {
     uint64_t at_ns;
     size_t place; /* in the heap, from 1; 0 = not set */
     void (*fire)(struct timer *timer, uint64_t now_ns);
+    struct timer *next, *previous; /* while it is due and timers_run has not come to it yet */
 };
 
 struct timers {
     struct timer **heap;
     size_t count, room;
+    struct timer *due; /* inside timers_run: taken out of the heap, to be fired */
 };
 
+/* All zero is a good start, of both structs. */
 int timers_reserve(struct timers *timers, size_t count); /* -ENOMEM */
-void timers_free(struct timers *timers);
+void timers_free(struct timers *timers);                 /* its timers are not set any more */
 /* Sets or moves. -ENOMEM only beyond what was reserved. */
 int timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns);
 void timer_cancel(struct timers *timers, struct timer *timer); /* fine if not set */
@@ -32,7 +35,8 @@ static inline bool timer_is_set(const struct timer *timer)
 /* The earliest, or CLOCK_NEVER. */
 uint64_t timers_next_ns(const struct timers *timers);
 /* Fires all that are due, earliest first; those that a callback sets for the past fire in the
- * next call, not in this one, so that it ends. Returns how many. */
+ * next call, not in this one, so that it ends. Callbacks may set, move, cancel and free any timer
+ * (their own too), but not call timers_run. Returns how many fired. */
 size_t timers_run(struct timers *timers, uint64_t now_ns);
 
 #endif
