@@ -116,10 +116,10 @@ static inline void parse_options(int argc, char **argv, bool can_spin)
 {
     static const double one = 1, sizes[] = {1024, 1048576}, times[] = {1, 1e3, 1e6, 1e9};
     static const struct option names[] = {
-        {"port", 1, 0, 'p'},    {"unix", 1, 0, 'u'},    {"size", 1, 0, 's'},
-        {"one-way", 0, 0, 'o'}, {"rbuf", 1, 0, 'r'},    {"cpu", 1, 0, 'c'},
-        {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},    {"connections", 1, 0, 'n'},
-        {"seconds", 1, 0, 'd'}, {"warmup", 1, 0, 'w'},  {"json", 0, 0, 'j'},
+        {"port", 1, 0, 'p'},    {"unix", 1, 0, 'u'},   {"size", 1, 0, 's'},
+        {"one-way", 0, 0, 'o'}, {"rbuf", 1, 0, 'r'},   {"cpu", 1, 0, 'c'},
+        {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},   {"connections", 1, 0, 'n'},
+        {"seconds", 1, 0, 'd'}, {"warmup", 1, 0, 'w'}, {"json", 0, 0, 'j'},
         {"help", 0, 0, 'h'},    {NULL, 0, NULL, 0},
     };
     int c;
@@ -136,7 +136,9 @@ static inline void parse_options(int argc, char **argv, bool can_spin)
         case 'u': opt.unix_path = optarg; break;
         case 's': opt.size = (size_t)parse_number("size", optarg, "k m ", sizes, 1, 1 << 30); break;
         case 'o': opt.one_way = true; break;
-        case 'r': opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28); break;
+        case 'r':
+            opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28);
+            break;
         case 'c': opt.cpu = (int)parse_number("cpu", optarg, "", &one, 0, CPU_SETSIZE - 1); break;
         case 'C': opt.cc = optarg; break;
         case 'S':
@@ -263,13 +265,13 @@ __attribute__((noreturn)) static inline void wrong_answer(uint64_t connection, u
                                                           size_t pos)
 {
     die("connection %" PRIu64 ", op %" PRIu64 ": the answer is not what was sent, at or after "
-        "byte %zu", connection, op, pos);
+        "byte %zu",
+        connection, op, pos);
 }
 
 __attribute__((noreturn)) static inline void server_gone(uint64_t connection, int error)
 {
-    die("connection %" PRIu64 ": %s", connection,
-        error ? strerror(error) : "the server closed it");
+    die("connection %" PRIu64 ": %s", connection, error ? strerror(error) : "the server closed it");
 }
 
 /* ---- histogram: 2048 buckets a power of two, so 3 significant digits, up to 68 s ---- */
@@ -373,7 +375,8 @@ static inline void print_result(const struct hist *h, uint64_t ops, const struct
     double per_op = ops ? (double)used->syscalls / (double)ops : 0;
 
     printf("{\"ops\":%" PRIu64 ",\"seconds\":%.6f,\"ops_per_s\":%.1f,\"bytes_per_s\":%.0f,"
-           "\"latency_ns\":", ops, seconds, (double)ops / seconds, (double)used->bytes / seconds);
+           "\"latency_ns\":",
+           ops, seconds, (double)ops / seconds, (double)used->bytes / seconds);
     if (h) {
         putchar('{');
         for (unsigned i = 0; i < 4; i++)
@@ -487,8 +490,7 @@ static inline int make_socket(int flags)
         die("socket: %s", strerror(errno));
     if (!opt.unix_path && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)))
         die("TCP_NODELAY: %s", strerror(errno));
-    if (opt.cc &&
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opt.cc, (socklen_t)strlen(opt.cc)))
+    if (opt.cc && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, opt.cc, (socklen_t)strlen(opt.cc)))
         die("--cc %s: %s", opt.cc, strerror(errno));
     return fd;
 }
@@ -508,8 +510,7 @@ static inline int make_listener(int flags)
         printf("listening on unix:%s\n", opt.unix_path);
     } else {
         getsockname(fd, (struct sockaddr *)&address, &length);
-        printf("listening on 127.0.0.1:%d\n",
-               ntohs(((struct sockaddr_in *)&address)->sin_port));
+        printf("listening on 127.0.0.1:%d\n", ntohs(((struct sockaddr_in *)&address)->sin_port));
     }
     fflush(stdout);
     return fd;

@@ -291,7 +291,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    opt.rbuf = 256 * KIB;
+    opt.rbuf = 1024 * KIB;
     parse_options(argc, argv, false);
     set_up_process();
     if (opt.server)

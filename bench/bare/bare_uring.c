@@ -14,21 +14,15 @@
 #define SQ_ENTRIES 1024u
 #define CQ_ENTRIES 16384u
 #define GROUP      0
-#define ECHO_RING  (size_t)(getenv("RING") ? atoi(getenv("RING")) : 256 * (int)KIB)
 
-/* Of Linux 6.10, newer than some distributions' headers. */
-#ifndef IORING_RECVSEND_BUNDLE
-#define IORING_RECVSEND_BUNDLE (1U << 4)
-#endif
-#ifndef IORING_FEAT_RECVSEND_BUNDLE
-#define IORING_FEAT_RECVSEND_BUNDLE (1U << 14)
-#endif
+/* Measured: a ring that stays in the second-level cache, and from where a gather beats a copy. */
+#define ECHO_RING   (512u * KIB)
+#define GATHER_FROM (8u * KIB)
 
-/* What a completion is of; the low byte of its user_data, which holds no pointers. */
+/* What a completion is of; the low half of its user_data; the high half is an fd or a number. */
 enum { SEND, SEND_REST, ACK, RECV, ACCEPT, STOP, CLOSE };
 
 static struct io_uring ring;
-static bool bundles; /* a receive may fill several buffers of the ring */
 
 static void set_up_ring(void)
 {
@@ -44,7 +38,6 @@ static void set_up_ring(void)
     error = io_uring_queue_init_params(SQ_ENTRIES, &ring, &params);
     if (error)
         die("io_uring: %s", strerror(-error));
-    bundles = opt.one_way && getenv("BUNDLE") && params.features & IORING_FEAT_RECVSEND_BUNDLE;
 }
 
 static inline uint64_t tag(unsigned kind, unsigned number)
@@ -117,6 +110,7 @@ static struct {
     char *memory;
     size_t size;
     unsigned count, added;
+    unsigned taken; /* not in the ring: filled and not given back yet */
 } pool;
 
 static inline char *buffer_at(unsigned buffer)
@@ -124,10 +118,17 @@ static inline char *buffer_at(unsigned buffer)
     return pool.memory + buffer * pool.size;
 }
 
+static inline unsigned take(const struct io_uring_cqe *cqe)
+{
+    pool.taken++;
+    return cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+}
+
 static inline void give_back(unsigned buffer)
 {
-    io_uring_buf_ring_add(pool.ring, buffer_at(buffer), (unsigned)pool.size,
-                          (unsigned short)buffer, (int)(pool.count - 1), (int)pool.added++);
+    pool.taken--;
+    io_uring_buf_ring_add(pool.ring, buffer_at(buffer), (unsigned)pool.size, (unsigned short)buffer,
+                          (int)(pool.count - 1), (int)pool.added++);
 }
 
 static inline void publish_buffers(void)
@@ -153,6 +154,7 @@ static void make_pool(size_t size, size_t total)
     if (error)
         die("io_uring: no buffer ring: %s", strerror(-error));
     io_uring_buf_ring_init(pool.ring);
+    pool.taken = pool.count;
     for (unsigned i = 0; i < pool.count; i++)
         give_back(i);
     publish_buffers();
@@ -165,8 +167,48 @@ static inline void arm_recv(int fd, unsigned number)
     io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = GROUP;
-    if (bundles)
-        sqe->ioprio |= IORING_RECVSEND_BUNDLE;
+}
+
+/*
+ * Receives that ended for want of buffers, in order. As many are armed again as there are buffers:
+ * a small ring stays in cache and is worth running dry now and then, but to arm all of them each
+ * time, for most to fail again, costs more than it saves.
+ */
+static struct {
+    struct {
+        int fd;
+        unsigned number;
+    } * of;
+    unsigned first, count, mask;
+} starved;
+
+static void make_starved(size_t connections)
+{
+    for (starved.mask = 63; starved.mask < connections;)
+        starved.mask = starved.mask * 2 + 1;
+    starved.of = zeroed(starved.mask + 1, sizeof(*starved.of));
+}
+
+static void starve(int fd, unsigned number)
+{
+    unsigned i = (starved.first + starved.count++) & starved.mask;
+
+    starved.of[i].fd = fd;
+    starved.of[i].number = number;
+}
+
+/* True when some are left that may have their turn at once. */
+static inline bool feed_starved(void)
+{
+    unsigned free = pool.count - pool.taken;
+
+    if (likely(!starved.count) || !free)
+        return false;
+    for (; starved.count && free; starved.count--, free--) {
+        unsigned i = starved.first++ & starved.mask;
+        arm_recv(starved.of[i].fd, starved.of[i].number);
+    }
+    return starved.count;
 }
 
 /* ---- server ---- */
@@ -181,23 +223,20 @@ static inline void arm_recv(int fd, unsigned number)
 static struct peer {
     struct discard discard;
     uint32_t head, tail;
-    uint32_t at;            /* bytes of the head that are gone: it fell short */
-    bool sending, blocked;  /* blocked: the socket is full, and the ring waits for it */
+    uint32_t at;           /* bytes of the head that are gone: it fell short */
+    bool sending, blocked; /* blocked: the socket is full, and the ring waits for it */
     bool ended;
-} *peers;
+} * peers;
 
 static struct {
     uint32_t length, next;
-} *held; /* by buffer */
+} * held; /* by buffer */
 
 static struct {
     int fd, result;
-} *sent; /* the sends that were handed over last */
+} * sent; /* the sends that were handed over last */
 static unsigned sent_count;
 static bool backlog; /* one of them has more behind it */
-
-static int *starved; /* fds whose receive ended for want of buffers */
-static unsigned starved_count;
 
 static void drop(int fd)
 {
@@ -258,8 +297,8 @@ static void head_stuck(int fd, struct peer *p, int result)
     if (p->at == length)
         head_gone(fd, p);
     else
-        io_uring_prep_send(next_sqe(tag(SEND_REST, (unsigned)fd)), fd,
-                           buffer_at(p->head) + p->at, length - p->at, MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_send(next_sqe(tag(SEND_REST, (unsigned)fd)), fd, buffer_at(p->head) + p->at,
+                           length - p->at, MSG_WAITALL | MSG_NOSIGNAL);
 }
 
 static inline void echo(int fd, struct peer *p, uint32_t buffer, uint32_t length)
@@ -278,9 +317,7 @@ static inline void echo(int fd, struct peer *p, uint32_t buffer, uint32_t length
 
 static inline void discard(int fd, struct peer *p, uint32_t buffer, size_t length)
 {
-    /* A bundle fills buffers in the order in which they were given back: cyclic here. */
-    for (size_t n = 0; n < length; n += pool.size)
-        give_back(buffer++ & (pool.count - 1));
+    give_back(buffer);
     if (ack_due(&p->discard, length)) {
         struct io_uring_sqe *sqe = next_sqe(tag(ACK, 0));
         io_uring_prep_send(sqe, fd, &p->discard.acked, 8, MSG_WAITALL | MSG_NOSIGNAL);
@@ -291,7 +328,7 @@ static inline void discard(int fd, struct peer *p, uint32_t buffer, size_t lengt
 static inline void received(int fd, const struct io_uring_cqe *cqe)
 {
     struct peer *p = &peers[fd];
-    uint32_t buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    uint32_t buffer = cqe->flags & IORING_CQE_F_BUFFER ? take(cqe) : NONE;
 
     if (likely(cqe->res > 0)) {
         meter.now.bytes += (size_t)cqe->res;
@@ -303,10 +340,10 @@ static inline void received(int fd, const struct io_uring_cqe *cqe)
             arm_recv(fd, (unsigned)fd);
         return;
     }
-    if (cqe->flags & IORING_CQE_F_BUFFER)
+    if (buffer != NONE)
         give_back(buffer);
     if (cqe->res == -ENOBUFS) {
-        starved[starved_count++] = fd;
+        starve(fd, (unsigned)fd);
         return;
     }
     p->ended = true;
@@ -316,8 +353,8 @@ static inline void received(int fd, const struct io_uring_cqe *cqe)
 
 static void arm_accept(int listener)
 {
-    io_uring_prep_multishot_accept(next_sqe(tag(ACCEPT, (unsigned)listener)), listener, NULL,
-                                   NULL, SOCK_CLOEXEC);
+    io_uring_prep_multishot_accept(next_sqe(tag(ACCEPT, (unsigned)listener)), listener, NULL, NULL,
+                                   SOCK_CLOEXEC);
 }
 
 static void accepted(int listener, const struct io_uring_cqe *cqe)
@@ -357,11 +394,13 @@ static void run_server(void)
     sigset_t term;
     int listener, stop;
 
-    make_pool(opt.one_way ? opt.rbuf : opt.size < CHUNK_MAX ? opt.size : CHUNK_MAX,
+    make_pool(opt.one_way            ? opt.rbuf
+              : opt.size < CHUNK_MAX ? opt.size
+                                     : CHUNK_MAX,
               opt.one_way ? 4 * opt.rbuf : ECHO_RING);
     peers = zeroed(files_max(), sizeof(*peers));
     sent = zeroed(files_max(), sizeof(*sent));
-    starved = zeroed(files_max(), sizeof(*starved));
+    make_starved(files_max());
     held = zeroed(pool.count, sizeof(*held));
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
@@ -373,12 +412,8 @@ static void run_server(void)
     for (;;) {
         unsigned ready;
 
-        if (unlikely(starved_count) && pool.added)
-            while (starved_count) {
-                starved_count--;
-                arm_recv(starved[starved_count], (unsigned)starved[starved_count]);
-            }
         publish_buffers();
+        backlog |= feed_starved();
         submit_and_wait(!backlog);
         backlog = false;
         ready = io_uring_cq_ready(&ring);
@@ -404,9 +439,11 @@ static struct link {
     uint64_t op, begun_ns;
     size_t got;
     int fd;
-    char *message;
+    char *message; /* short ones: a whole message; long ones: its head */
+    struct iovec parts[2];
+    struct msghdr gather;
     struct ack_reader acks;
-} *links;
+} * links;
 
 /* The answer to the whole message says that it was sent: a send's success says nothing new. */
 static inline void send_message(unsigned i)
@@ -415,7 +452,10 @@ static inline void send_message(unsigned i)
     struct io_uring_sqe *sqe = next_sqe(tag(SEND, i));
 
     put_head(l->message, i, l->op);
-    io_uring_prep_send(sqe, l->fd, l->message, opt.size, MSG_WAITALL | MSG_NOSIGNAL);
+    if (opt.size < GATHER_FROM)
+        io_uring_prep_send(sqe, l->fd, l->message, opt.size, MSG_WAITALL | MSG_NOSIGNAL);
+    else
+        io_uring_prep_sendmsg(sqe, l->fd, &l->gather, MSG_WAITALL | MSG_NOSIGNAL);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
@@ -428,17 +468,19 @@ static void send_failed(const struct io_uring_cqe *cqe)
 static inline bool answered(unsigned i, const struct io_uring_cqe *cqe)
 {
     struct link *l = &links[i];
-    uint32_t buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
     size_t n = (size_t)cqe->res;
+    uint32_t buffer;
     uint64_t now;
 
-    if (unlikely(!(cqe->flags & IORING_CQE_F_MORE)))
-        arm_recv(l->fd, i);
     if (unlikely(cqe->res <= 0)) {
         if (cqe->res != -ENOBUFS)
             server_gone(i, -cqe->res);
+        starve(l->fd, i);
         return false;
     }
+    if (unlikely(!(cqe->flags & IORING_CQE_F_MORE)))
+        arm_recv(l->fd, i);
+    buffer = take(cqe);
     if (unlikely(l->got + n > opt.size || !is_answer(buffer_at(buffer), l->got, n, i, l->op)))
         wrong_answer(i, l->op, l->got);
     give_back(buffer);
@@ -455,14 +497,25 @@ static inline bool answered(unsigned i, const struct io_uring_cqe *cqe)
     return false;
 }
 
+/* The head must last until it is sent; the rest of long messages is shared and stays in cache. */
+static void make_message(struct link *l)
+{
+    size_t own = opt.size < GATHER_FROM ? opt.size : HEAD;
+
+    l->message = malloc(own);
+    if (!l->message)
+        die("no memory for a message");
+    memcpy(l->message, pattern, own);
+    l->parts[0] = (struct iovec){l->message, own};
+    l->parts[1] = (struct iovec){pattern + own, opt.size - own};
+    l->gather = (struct msghdr){.msg_iov = l->parts, .msg_iovlen = 2};
+}
+
 static void run_echo_client(void)
 {
     start_window();
     for (unsigned i = 0; i < opt.connections; i++) {
-        links[i].message = malloc(opt.size);
-        if (!links[i].message)
-            die("no memory for a message");
-        memcpy(links[i].message, pattern, opt.size);
+        make_message(&links[i]);
         arm_recv(links[i].fd, i);
     }
     for (unsigned i = 0; i < opt.connections; i++) {
@@ -473,7 +526,7 @@ static void run_echo_client(void)
         unsigned ready;
 
         publish_buffers();
-        submit_and_wait(true);
+        submit_and_wait(!feed_starved());
         ready = io_uring_cq_ready(&ring);
         for (unsigned i = 0, head = *ring.cq.khead; i < ready; i++) {
             const struct io_uring_cqe *cqe = &ring.cq.cqes[(head + i) & ring.cq.ring_mask];
@@ -505,12 +558,12 @@ static void run_one_way_client(void)
         unsigned ready;
 
         publish_buffers();
-        submit_and_wait(true);
+        submit_and_wait(!feed_starved());
         ready = io_uring_cq_ready(&ring);
         for (unsigned n = 0, head = *ring.cq.khead; n < ready; n++) {
             const struct io_uring_cqe *cqe = &ring.cq.cqes[(head + n) & ring.cq.ring_mask];
             unsigned i = tag_number(cqe->user_data);
-            uint32_t buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+            uint32_t buffer;
 
             if (tag_kind(cqe->user_data) == SEND) {
                 if (cqe->res != (int)opt.size)
@@ -518,12 +571,15 @@ static void run_one_way_client(void)
                 write_next(i);
                 continue;
             }
-            if (!(cqe->flags & IORING_CQE_F_MORE))
-                arm_recv(links[i].fd, i);
-            if (cqe->res == -ENOBUFS)
+            if (cqe->res == -ENOBUFS) {
+                starve(links[i].fd, i);
                 continue;
+            }
             if (cqe->res <= 0)
                 server_gone(i, -cqe->res);
+            if (!(cqe->flags & IORING_CQE_F_MORE))
+                arm_recv(links[i].fd, i);
+            buffer = take(cqe);
             meter.now.bytes += read_acks(&links[i].acks, buffer_at(buffer), (size_t)cqe->res);
             give_back(buffer);
         }
@@ -538,6 +594,7 @@ static void run_client(void)
 {
     make_pool(opt.one_way ? 64 : opt.size < CHUNK_MAX ? opt.size : CHUNK_MAX, ECHO_RING);
     make_pattern();
+    make_starved(opt.connections);
     links = zeroed(opt.connections, sizeof(*links));
     for (unsigned i = 0; i < opt.connections; i++) {
         links[i].fd = connect_one();
@@ -552,7 +609,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    opt.rbuf = 64 * KIB;
+    opt.rbuf = 1024 * KIB;
     parse_options(argc, argv, true);
     set_up_process();
     set_up_ring();
