@@ -414,6 +414,9 @@ static void run_server(void)
 
         publish_buffers();
         backlog |= feed_starved();
+        /* The buffers of sends come back after the submission, in silence: look if one is awaited.
+         */
+        backlog |= starved.count && sent_count;
         submit_and_wait(!backlog);
         backlog = false;
         ready = io_uring_cq_ready(&ring);
