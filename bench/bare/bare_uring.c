@@ -236,7 +236,7 @@ static struct {
     int fd, result;
 } * sent; /* the sends that were handed over last */
 static unsigned sent_count;
-static bool backlog; /* one of them has more behind it */
+static bool backlog; /* one of them has more to do behind it: go on without waiting */
 
 static void drop(int fd)
 {
@@ -260,7 +260,7 @@ static inline void send_head(int fd, struct peer *p)
                        MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     p->sending = true;
-    backlog |= held[p->head].next != NONE;
+    backlog |= held[p->head].next != NONE || p->ended;
     sent[sent_count].fd = fd;
     sent[sent_count++].result = WHOLE;
 }
@@ -349,6 +349,8 @@ static inline void received(int fd, const struct io_uring_cqe *cqe)
     p->ended = true;
     if (p->head == NONE)
         drop(fd);
+    else
+        backlog |= !p->blocked; /* closed when that is gone */
 }
 
 static void arm_accept(int listener)
