@@ -19,6 +19,7 @@ CRITERION_SKIP = re.compile(r"\[SKIP\] (\S+?): (.*)")
 UNITTEST_TOTAL = re.compile(r"^Ran (\d+) tests? in ", re.M)
 UNITTEST_END = re.compile(r"^(OK|FAILED)(?: \(([^)]*)\))?\s*$", re.M)
 UNITTEST_SKIP = re.compile(r"^(\w+) \(([\w.]+)\).*?\.\.\. skipped (['\"])(.*)\3$", re.M | re.S)
+NOISE = re.compile(r"\[(RUN |PASS|SKIP)\]")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 OUTPUT_LINES_MOST = 200
 
@@ -111,7 +112,7 @@ def run(build, names, everything, factor):
 def print_failure(entry):
     print(f"\n--- {entry['name']} failed ({entry['result']}, exit {entry.get('returncode')}) ---")
     for stream in ("stdout", "stderr"):
-        lines = (entry.get(stream) or "").splitlines()
+        lines = [line for line in (entry.get(stream) or "").splitlines() if not NOISE.match(line)]
         if len(lines) > OUTPUT_LINES_MOST:
             print(f"[the last {OUTPUT_LINES_MOST} of {len(lines)} lines of {stream}]")
         for line in lines[-OUTPUT_LINES_MOST:]:

@@ -14,11 +14,15 @@ if [ -z "$format" ]; then
     echo "clang-format 14 is not installed (apt install clang-format-14)"
     exit 77
 fi
-sources() {
-    find bench cli client core engines proto pump run server tests -name '*.[ch]' -print0
-}
-if [ "${2-}" = --fix ]; then
-    sources | xargs -0 "$format" -i
-else
-    sources | xargs -0 "$format" --dry-run --Werror
-fi
+bad=0
+for file in $(find bench cli client core engines proto pump run server tests -name '*.[ch]'); do
+    "$format" --dry-run --Werror "$file" 2>/dev/null && continue
+    if [ "${2-}" = --fix ]; then
+        "$format" -i "$file"
+    else
+        echo "$file"
+        bad=1
+    fi
+done
+[ $bad = 0 ] || echo "clang-format 14 would change these: tests/format.sh . --fix"
+exit $bad
