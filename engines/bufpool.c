@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #define BUFPOOL_ALIGN     64u
 #define BUFPOOL_PAGE      4096u

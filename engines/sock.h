@@ -45,6 +45,8 @@ bool sock_accept_must_pause(int err);
 int sock_error(int fd);
 /* close(fd) will send a RST. */
 void sock_set_abort(int fd);
+/* sendfile() has no MSG_NOSIGNAL: blocks SIGPIPE in the calling thread, which owns the instance. */
+void sock_block_sigpipe(void);
 /* How a connection ended that failed with err (positive) while it was open. */
 enum engine_reason sock_reason(int err);
 
