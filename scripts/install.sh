@@ -71,7 +71,8 @@ resolve() {
         optional=no
         case $names in *\?) optional=yes names=${names%\?} ;; esac
         case $names in *'{clang}'*)
-            names=$(printf %s "$names" | sed "s/{clang}/$(clang_major)/")
+            major=$(clang_major)
+            names=$(printf %s "$names" | sed "s/{clang}/$major/; s/--/-/")
             ;;
         esac
         found=
@@ -123,6 +124,7 @@ by_hand() {
 
 packages=$(printf '%s\n' "$wanted" | resolve)
 known=$?
+[ -z "$packages" ] && exit 0
 if [ $install = no ]; then
     say "not installed:" $packages
     by_hand
@@ -135,14 +137,15 @@ if [ -n "$sudo" ] && ! command -v sudo >/dev/null 2>&1; then
     exit 1
 fi
 
-say "not installed yet:" $packages
 if [ $known != 0 ]; then
+    say "the lists of packages are empty or old"
     run $sudo apt-get update -q || {
         by_hand
         exit 1
     }
     packages=$(printf '%s\n' "$wanted" | resolve)
 fi
+[ -n "$packages" ] && say "not installed yet:" $packages
 if [ -n "$packages" ] && ! run $sudo $quiet $apt $packages; then
     # Lists that are too old name files that are gone.
     if ! run $sudo apt-get update -q || ! run $sudo $quiet $apt $packages; then
@@ -150,7 +153,8 @@ if [ -n "$packages" ] && ! run $sudo $quiet $apt $packages; then
         exit 1
     fi
 fi
-wanted=$(missing)
-[ -z "$wanted" ] && exit 0
-say "still not there:" $wanted
+# What this release does not have at all is no reason to complain at each run.
+packages=$(missing | resolve)
+[ -z "$packages" ] && exit 0
+say "still not there:" $packages
 exit 1
