@@ -14,7 +14,7 @@ CRITERION = """\
 [PASS] hist::merge: (0.00s)
 [SKIP] sock::ipv6: there is no IPv6 here
 [FAIL] hist::encode: (0.00s)
-[====] Synthesis: Tested: 7 | Passing: 6 | Failing: 1 | Crashing: 0 
+[====] Synthesis: Tested: 7 | Passing: 6 | Failing: 1 | Crashing: 0\x20
 """
 UNITTEST = """\
 test_a (test_run.Run) ... ok
