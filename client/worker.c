@@ -545,8 +545,10 @@ static uint64_t worker_step(struct load_worker *worker)
             uint64_t due_ns = schedule_next_ns(worker);
             next_ns = due_ns < next_ns ? due_ns : next_ns;
         }
-        if (worker->now_ns >= worker->t1_ns || worker_has_done_all(worker))
+        if (worker->now_ns >= worker->t1_ns || worker_has_done_all(worker)) {
             worker_drain(worker);
+            return 0;
+        }
         return next_ns < worker->t1_ns ? next_ns : worker->t1_ns;
     case WORKER_DRAINING:
         if ((worker->busy == 0 && worker->due.count == 0) ||
