@@ -14,6 +14,7 @@
 
 struct echo_options {
     uint64_t message_bytes;
+    uint64_t write_bytes; /* --one-way */
     bool one_way;
 };
 
@@ -25,7 +26,7 @@ static const struct option_def echo_options[] = {
      .fallback = "64",
      .min = 1,
      .max = ECHO_SIZE_MAX,
-     .help = "bytes of a message; with --one-way, of a write",
+     .help = "bytes of a message",
      .group = "Echo"},
     {.name = "one-way",
      .type = OPTION_FLAG,
@@ -33,8 +34,21 @@ static const struct option_def echo_options[] = {
      .fallback = "no",
      .help = "a stream of writes that the receiver discards and acknowledges",
      .group = "Echo"},
+    {.name = "write-size",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct echo_options, write_bytes),
+     .fallback = "1MiB",
+     .min = 1,
+     .max = ECHO_SIZE_MAX,
+     .help = "bytes of a write with --one-way",
+     .group = "Echo"},
     {0},
 };
+
+static uint64_t op_bytes(const struct echo_options *echo)
+{
+    return echo->one_way ? echo->write_bytes : echo->message_bytes;
+}
 
 static int echo_check(const void *options, struct load_options *load, struct lab_error *err)
 {
@@ -43,7 +57,7 @@ static int echo_check(const void *options, struct load_options *load, struct lab
     if (echo->one_way && load->reconnect)
         return lab_fail(err, EINVAL, "--one-way is a stream: it does not go with --reconnect");
     if (load->depth == 0 && echo->one_way) {
-        uint64_t depth = ECHO_STREAM_BYTES / echo->message_bytes;
+        uint64_t depth = ECHO_STREAM_BYTES / echo->write_bytes;
         load->depth = depth < 2 ? 2 : depth > 4096 ? 4096 : depth;
     } else if (load->depth == 0) {
         load->depth = 1;
@@ -59,16 +73,14 @@ static uint64_t echo_message_bytes(const void *options)
 
 static uint64_t echo_payload_bytes(const void *options)
 {
-    const struct echo_options *echo = options;
-    return echo->message_bytes;
+    return op_bytes(options);
 }
 
 static int echo_worker_open(void **shared, const void *options)
 {
-    const struct echo_options *echo = options;
     struct echo_pattern *pattern = malloc(sizeof(*pattern));
 
-    if (pattern == NULL || echo_pattern_open(pattern, echo->message_bytes) < 0) {
+    if (pattern == NULL || echo_pattern_open(pattern, op_bytes(options)) < 0) {
         free(pattern);
         return -ENOMEM;
     }
@@ -107,7 +119,7 @@ static int echo_state_open(void *state, struct load_conn *conn, void *shared, co
                            unsigned depth)
 {
     const struct echo_options *echo = options;
-    return echo_client_open(state, &echo_events, conn, shared, echo->message_bytes, depth,
+    return echo_client_open(state, &echo_events, conn, shared, op_bytes(echo), depth,
                             echo->one_way);
 }
 

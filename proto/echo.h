@@ -5,7 +5,7 @@
  * A message carries, as far as it has room, 8 bytes of op number and 8 of connection number
  * (little endian), then a fixed pattern: an answer to another question is found out.
  * One-way, the receiver sends 8 bytes (little endian): how many it has received on this
- * connection so far, once at least ack_bytes are new.
+ * connection so far, whenever another multiple of ack_bytes has been reached.
  */
 #ifndef LAB_PROTO_ECHO_H
 #define LAB_PROTO_ECHO_H
@@ -83,7 +83,7 @@ void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op);
 /* One connection, server side. */
 struct echo_server {
     bool one_way;
-    uint64_t ack_bytes;   /* one-way: acknowledge when so many are new */
+    uint64_t ack_bytes;   /* one-way: acknowledge at each multiple of it */
     uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
     uint64_t received_bytes, acked_bytes;
     uint8_t ack[ECHO_ACK_BYTES];

@@ -8,6 +8,7 @@
 
 struct echo_serve_options {
     uint64_t message_bytes;
+    uint64_t write_bytes; /* --one-way: acknowledged at least that often */
     bool one_way;
     bool close_after_reply;
     int close; /* index into close_choices, as `lab run --close` has it */
@@ -32,6 +33,14 @@ static const struct option_def echo_options[] = {
      .fallback = "no",
      .help = "a stream of writes that the receiver discards and acknowledges",
      .group = "Echo"},
+    {.name = "write-size",
+     .type = OPTION_SIZE,
+     .offset = offsetof(struct echo_serve_options, write_bytes),
+     .fallback = "1MiB",
+     .min = 1,
+     .max = ECHO_SIZE_MAX,
+     .help = "bytes of a write with --one-way",
+     .group = "Echo"},
     {.name = "close-after-reply",
      .type = OPTION_FLAG,
      .offset = offsetof(struct echo_serve_options, close_after_reply),
@@ -51,7 +60,7 @@ static const struct option_def echo_options[] = {
 static uint64_t echo_message_bytes(const void *options)
 {
     const struct echo_serve_options *echo = options;
-    return echo->message_bytes;
+    return echo->one_way ? echo->write_bytes : echo->message_bytes;
 }
 
 static int echo_state_open(void *state, const void *options)
@@ -60,7 +69,7 @@ static int echo_state_open(void *state, const void *options)
     uint64_t close_after = echo->close_after_reply       ? 1
                            : echo->close == CLOSE_SERVER ? echo->message_bytes
                                                          : 0;
-    echo_server_open(state, echo->one_way, echo->message_bytes, close_after);
+    echo_server_open(state, echo->one_way, echo->write_bytes, close_after);
     return 0;
 }
 

@@ -276,5 +276,10 @@ Test(echo, the_server_acknowledges_once_a_time, .timeout = 10)
     cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 1);
     cr_assert_eq(segs[0].data[0], 240);
     cr_assert_eq(buf.refs, 1);
+    /* 240 are acknowledged: the write that ends at 300 is at 300, not at 340. */
+    echo_server_proto.sent(&server, 1, PROTO_SENT | PROTO_RELEASED);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(echo_server_proto.output(&server, segs, 4, 1000, &cookie), 1);
+    cr_assert_eq(segs[0].data[0] | segs[0].data[1] << 8, 300);
     echo_server_close(&server);
 }
