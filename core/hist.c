@@ -122,6 +122,8 @@ uint64_t hist_percentile(const struct hist *h, double percentile)
 
     if (h->total == 0)
         return 0;
+    if (!(percentile > 0))
+        return h->min;
     rank = percentile_rank(h->total, percentile);
     last = hist_index(h->max);
     for (i = hist_index(h->min); i < last; i++) {

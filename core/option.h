@@ -19,8 +19,7 @@ enum option_type {
     OPTION_SIZE,     /* uint64_t bytes; k = KiB = 1024, kB = 1000, M, MB, G, GB likewise */
     OPTION_TIME,     /* uint64_t ns; ns us s ms m h; a bare number is refused */
     OPTION_SECONDS,  /* uint64_t ns; as OPTION_TIME, and a bare number is seconds */
-    OPTION_TIME_OPT, /* uint64_t ns; `name` alone stores OPTION_ALWAYS, `name=TIME` that time, off 0
-                      */
+    OPTION_TIME_OPT, /* uint64_t ns; `name` stores OPTION_ALWAYS, `name=TIME` that, `name=off` 0 */
     OPTION_CHOICE,   /* int; index into choices */
     OPTION_TEXT,     /* char[OPTION_TEXT_MAX] */
     OPTION_CUSTOM,   /* set() does it; called once for each time the option is given a value */
@@ -33,10 +32,11 @@ struct option_def {
     const char *name; /* `connections`; on a command line `--connections` */
     char letter;      /* 'c' for -c, or 0 */
     enum option_type type;
-    size_t offset;              /* of the field in the options struct */
-    const char *fallback;       /* default as a person would type it; NULL = zero or unset */
-    uint64_t min, max;          /* inclusive; max 0 = no limit (COUNT, RATE, SIZE, TIME...; of
-                                   TEXT its length); the fallback may lie outside */
+    size_t offset;        /* of the field in the options struct */
+    const char *fallback; /* default as a person would type it; NULL = zero or unset */
+    /* Inclusive; max 0 = no limit. Of all that hold a number, and a TEXT's length; OPTION_ALWAYS,
+     * off and the fallback may lie outside. */
+    uint64_t min, max;
     const char *const *choices; /* NULL-terminated, OPTION_CHOICE */
     const char *argument;       /* N, SIZE, TIME ... in help; NULL = from the type */
     const char *help;           /* one sentence, lower case, no full stop; %s-free */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define EXACT_PAIRS_MAX 25u
+/* Of sums of probabilities: who asks for 0.96875 of 6 values is to get it. */
+#define ROUNDING 1e-12
 /* Twice the sum of the ranks 1 .. 25: ranks are doubled so that shared ones stay integers. */
 #define EXACT_SUM_MAX (EXACT_PAIRS_MAX * (EXACT_PAIRS_MAX + 1))
 
@@ -84,7 +86,7 @@ struct interval stats_interval(const double *values, size_t count, double confid
 
         below += binomial_half(kept, k - 1);
         held = 1 - 2 * below;
-        if (held < confidence)
+        if (held < confidence - ROUNDING)
             break;
         interval.low = sorted[k - 1];
         interval.high = sorted[kept - k];
