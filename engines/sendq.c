@@ -107,6 +107,23 @@ bool sendq_next_file(const struct sendq *q, struct seg *rest)
     return true;
 }
 
+bool sendq_file_behind(const struct sendq *q, unsigned pieces, uint64_t bytes, struct seg *file)
+{
+    uint64_t whole = 0;
+
+    if (pieces == 0)
+        return sendq_next_file(q, file);
+    if (q->pushed - q->sent <= pieces)
+        return false;
+    for (unsigned i = 0; i < pieces; i++)
+        whole += sendq_at(q, q->sent + i)->seg.size;
+    /* The last piece may have been cut. */
+    if (whole - q->sent_offset != bytes)
+        return false;
+    *file = sendq_at(q, q->sent + pieces)->seg;
+    return file->data == NULL;
+}
+
 void sendq_sent(struct sendq *q, uint64_t bytes)
 {
     q->unsent_bytes -= bytes;

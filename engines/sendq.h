@@ -66,6 +66,10 @@ unsigned sendq_gather(const struct sendq *q, struct iovec *iov, unsigned max, ui
 /* If a file segment is next: true, and what is left of it. */
 bool sendq_next_file(const struct sendq *q, struct seg *rest);
 
+/* As sendq_next_file, for the segment behind the `pieces` that sendq_gather gave, `bytes` in all:
+ * so that a head and its file can go out together. */
+bool sendq_file_behind(const struct sendq *q, unsigned pieces, uint64_t bytes, struct seg *file);
+
 /* The stack took so many more bytes. */
 void sendq_sent(struct sendq *q, uint64_t bytes);
 /* The memory of so many more bytes is free again, in order. At most what was sent. */
