@@ -3,7 +3,6 @@
  * network, with the same workload over interchangeable I/O engines. This file finds the
  * subcommand; each has a file of its own.
  */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,19 +16,6 @@
 const struct command *const commands[] = {
     &command_run, &command_serve, &command_engines, &command_drive, NULL,
 };
-
-int cli_fail(enum cli_exit exit_code, const char *format, ...)
-{
-    va_list arguments;
-
-    fflush(stdout);
-    fputs("lab: ", stderr);
-    va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
-    va_end(arguments);
-    fputc('\n', stderr);
-    return exit_code;
-}
 
 static void main_help(FILE *out)
 {

@@ -42,6 +42,14 @@ bool term_utf8(void)
     return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
 }
 
+char *term_text(char *text)
+{
+    for (char *at = text; !term_utf8() && *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return text;
+}
+
 bool term_colour(FILE *stream)
 {
     const char *off = getenv("NO_COLOR"), *name = getenv("TERM");

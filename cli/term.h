@@ -15,6 +15,8 @@ bool term_is_tty(FILE *stream);
 /* Columns of the stream's terminal, or COLUMNS; 0: neither, so that nothing is to be cut. */
 unsigned term_columns(FILE *stream);
 bool term_utf8(void);
+/* In place: what the locale cannot show becomes '?'. Returns text. */
+char *term_text(char *text);
 /* Colour only on a terminal that has it, and not with NO_COLOR. */
 bool term_colour(FILE *stream);
 

@@ -1,0 +1,514 @@
+/*
+ * See cases.h. What a case is made of comes in layers: [global], its section, the command line;
+ * the later one wins, name by name. A name with several values is an axis; the cases are all
+ * combinations, engines varying fastest, so that what is compared stands together.
+ */
+#include "cli/cases.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/draft.h"
+#include "cli/specs.h"
+#include "client/load.h"
+#include "core/clock.h"
+#include "core/parse.h"
+#include "engines/engine.h"
+#include "server/serve.h"
+
+#define CASES_AXES_MAX 64
+
+struct cases_axis {
+    const char *name;
+    char **values; /* NULL-terminated; a value is NULL-text "" only if it was typed so */
+    size_t count;
+    bool bare;        /* given without a value: a switch */
+    char context[80]; /* goes before the name in an error */
+};
+
+/* One section's layers, joined. */
+struct cases_axes {
+    struct cases_axis list[CASES_AXES_MAX];
+    size_t count;
+};
+
+struct cases_plan {
+    const struct run_options *options;
+    struct run_result *result;
+    struct lab_error *err;
+    struct cases_axes axes;
+    bool workload_named;
+};
+
+/* --- which table knows a name --- */
+
+void cases_tables(const struct option_def **tables)
+{
+    unsigned count = 0;
+
+    tables[count++] = case_options;
+    tables[count++] = run_options;
+    tables[count++] = load_options;
+    for (unsigned i = 0; client_workloads[i] != NULL && count < CLI_TABLES_MAX / 2; i++)
+        tables[count++] = client_workloads[i]->options;
+    tables[count++] = serve_options;
+    for (unsigned i = 0; server_workloads[i] != NULL && count + 1 < CLI_TABLES_MAX; i++)
+        tables[count++] = server_workloads[i]->options;
+    tables[count] = NULL;
+}
+
+static bool cases_any_workload_knows(const char *name)
+{
+    for (unsigned i = 0; client_workloads[i] != NULL; i++)
+        if (option_find(client_workloads[i]->options, name) != NULL)
+            return true;
+    for (unsigned i = 0; server_workloads[i] != NULL; i++)
+        if (option_find(server_workloads[i]->options, name) != NULL)
+            return true;
+    return false;
+}
+
+static bool cases_is_of_a_case(const char *name)
+{
+    return option_find(case_options, name) != NULL || option_find(load_options, name) != NULL ||
+           option_find(serve_options, name) != NULL || cases_any_workload_knows(name);
+}
+
+static int cases_unknown(const struct job *job, const struct job_pair *pair, struct lab_error *err)
+{
+    const char *names[256];
+    const struct option_def *tables[CLI_TABLES_MAX];
+    size_t count = 0;
+
+    cases_tables(tables);
+    for (unsigned t = 0; tables[t] != NULL; t++)
+        for (const struct option_def *def = tables[t]; def->name != NULL && count < 255; def++)
+            names[count++] = def->name;
+    names[count] = NULL;
+    const char *suggestion = parse_suggest(pair->name, names);
+    lab_fail(err, EINVAL, "%s:%u: unknown option '%s'%s%s%s (names are `lab run`'s long options)",
+             job->path, pair->line, pair->name, suggestion == NULL ? "" : ": did you mean '",
+             suggestion == NULL ? "" : suggestion, suggestion == NULL ? "" : "'?");
+    return CLI_USAGE;
+}
+
+/* --- options of the whole run --- */
+
+static int cases_job_run_option(const struct args *args, const struct job *job,
+                                const struct job_pair *pair, struct run_options *options,
+                                struct lab_error *err)
+{
+    const struct option_def *def = option_find(run_options, pair->name);
+    char context[80];
+    bool typed;
+
+    if (def == NULL)
+        return cases_is_of_a_case(pair->name) ? CLI_OK : cases_unknown(job, pair, err);
+    args_value(args, pair->name, &typed);
+    if (typed)
+        return CLI_OK;
+    snprintf(context, sizeof(context), "%.60s:%u: ", job->path, pair->line);
+    if (strcmp(pair->name, "job") == 0) {
+        lab_fail(err, EINVAL, "%sa job file cannot name another", context);
+        return CLI_USAGE;
+    }
+    return option_set(def, options, pair->value, context, err) < 0 ? CLI_USAGE : CLI_OK;
+}
+
+static int cases_job_section(const struct job *job, const struct job_section *section,
+                             struct lab_error *err)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct job_pair *pair = &section->pairs[i];
+        if (cases_is_of_a_case(pair->name))
+            continue;
+        if (option_find(run_options, pair->name) == NULL)
+            return cases_unknown(job, pair, err);
+        lab_fail(err, EINVAL, "%s:%u: '%s' is for the whole run: put it under [global]", job->path,
+                 pair->line, pair->name);
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+int cases_run_options(const struct args *args, const struct job *job, struct run_options *options,
+                      struct lab_error *err)
+{
+    option_defaults(run_options, options);
+    options->seed = UINT64_MAX;
+    for (size_t i = 0; job != NULL && i < job->global.count; i++) {
+        int r = cases_job_run_option(args, job, &job->global.pairs[i], options, err);
+        if (r != CLI_OK)
+            return r;
+    }
+    for (size_t i = 0; job != NULL && i < job->count; i++) {
+        int r = cases_job_section(job, &job->sections[i], err);
+        if (r != CLI_OK)
+            return r;
+    }
+    for (size_t i = 0; i < args->given_count; i++) {
+        const struct option_def *def = option_find(run_options, args->given[i].name);
+        if (def != NULL && option_set(def, options, args->given[i].value, "--", err) < 0)
+            return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+/* --- axes --- */
+
+static void *cases_memory(void *memory)
+{
+    if (memory == NULL)
+        abort(); /* small, and before anything runs */
+    return memory;
+}
+
+static struct cases_axis *cases_axis_find(struct cases_axes *axes, const char *name)
+{
+    for (size_t i = 0; i < axes->count; i++)
+        if (strcmp(axes->list[i].name, name) == 0)
+            return &axes->list[i];
+    return NULL;
+}
+
+static void cases_axis_add(struct cases_axis *axis, const char *from, size_t size)
+{
+    while (size > 0 && isspace((unsigned char)*from))
+        from++, size--;
+    while (size > 0 && isspace((unsigned char)from[size - 1]))
+        size--;
+    axis->values = cases_memory(realloc(axis->values, (axis->count + 2) * sizeof(char *)));
+    axis->values[axis->count++] = cases_memory(strndup(from, size));
+    axis->values[axis->count] = NULL;
+}
+
+/* Commas part the values; between engine specs only where a new one begins. */
+static void cases_axis_split(struct cases_axis *axis, const char *text)
+{
+    bool specs = strcmp(axis->name, "engine") == 0 || strcmp(axis->name, "server-engine") == 0;
+
+    for (;;) {
+        size_t size = specs ? specs_length(text) : strcspn(text, ",");
+        cases_axis_add(axis, text, size);
+        if (text[size] == '\0')
+            return;
+        text += size + 1;
+    }
+}
+
+static int cases_axis_set(struct cases_plan *plan, const char *name, const char *value,
+                          const char *context, bool append)
+{
+    struct cases_axis *axis = cases_axis_find(&plan->axes, name);
+
+    if (axis == NULL) {
+        if (plan->axes.count == CASES_AXES_MAX) {
+            lab_fail(plan->err, E2BIG, "%s%s: too many different options", context, name);
+            return CLI_USAGE;
+        }
+        axis = &plan->axes.list[plan->axes.count++];
+        *axis = (struct cases_axis){.name = name};
+    } else if (!append) {
+        for (size_t i = 0; i < axis->count; i++)
+            free(axis->values[i]);
+        axis->count = 0;
+    }
+    axis->bare = value == NULL;
+    snprintf(axis->context, sizeof(axis->context), "%s", context);
+    if (value == NULL)
+        cases_axis_add(axis, "", 0);
+    else
+        cases_axis_split(axis, value);
+    return CLI_OK;
+}
+
+static void cases_axes_free(struct cases_axes *axes)
+{
+    for (size_t i = 0; i < axes->count; i++) {
+        for (size_t v = 0; v < axes->list[i].count; v++)
+            free(axes->list[i].values[v]);
+        free(axes->list[i].values);
+    }
+    axes->count = 0;
+}
+
+static int cases_axes_job(struct cases_plan *plan, const struct job *job,
+                          const struct job_section *section)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct job_pair *pair = &section->pairs[i];
+        char context[80];
+        if (!cases_is_of_a_case(pair->name))
+            continue;
+        snprintf(context, sizeof(context), "%.60s:%u: ", job->path, pair->line);
+        int r = cases_axis_set(plan, pair->name, pair->value, context, false);
+        if (r != CLI_OK)
+            return r;
+    }
+    return CLI_OK;
+}
+
+/* Engines add up (-e epoll -e io_uring), of all else the last one counts. */
+static int cases_axes_args(struct cases_plan *plan, const struct args *args)
+{
+    bool engines[2] = {false, false};
+
+    for (size_t i = 0; i < args->given_count; i++) {
+        const char *name = args->given[i].name;
+        bool append = false;
+        if (!cases_is_of_a_case(name))
+            continue;
+        for (unsigned k = 0; k < 2; k++) {
+            if (strcmp(name, k == 0 ? "engine" : "server-engine") == 0) {
+                append = engines[k];
+                engines[k] = true;
+            }
+        }
+        int r = cases_axis_set(plan, name, args->given[i].value, "--", append);
+        if (r != CLI_OK)
+            return r;
+    }
+    return CLI_OK;
+}
+
+/* WORKLOAD and URL are words for --workload and --server. */
+static int cases_axes_words(struct cases_plan *plan, const struct args *args)
+{
+    static const char *const schemes[] = {"tcp://", "echo://", NULL};
+
+    if (args->words_count > 2) {
+        lab_fail(plan->err, EINVAL, "'%s' is one word too many: lab run [WORKLOAD [URL]]",
+                 args->words[2]);
+        return CLI_USAGE;
+    }
+    for (size_t w = 0; w < args->words_count; w++) {
+        const char *name = w == 0 ? "workload" : "server", *word = args->words[w];
+        bool typed;
+        args_value(args, name, &typed);
+        if (typed) {
+            lab_fail(plan->err, EINVAL, "the word '%s' and --%s say the same: leave one out", word,
+                     name);
+            return CLI_USAGE;
+        }
+        for (unsigned i = 0; w == 1 && schemes[i] != NULL; i++)
+            if (strncmp(word, schemes[i], strlen(schemes[i])) == 0)
+                word += strlen(schemes[i]);
+        int r = cases_axis_set(plan, name, word, "", false);
+        if (r != CLI_OK)
+            return r;
+    }
+    return CLI_OK;
+}
+
+static void cases_axis_to(struct cases_axes *axes, const char *name, size_t place)
+{
+    struct cases_axis *axis = cases_axis_find(axes, name);
+    struct cases_axis moved = *axis;
+    size_t from = (size_t)(axis - axes->list);
+
+    for (; from > place; from--)
+        axes->list[from] = axes->list[from - 1];
+    for (; from < place; from++)
+        axes->list[from] = axes->list[from + 1];
+    axes->list[place] = moved;
+}
+
+/* Every section has a workload and engines: the workload varies slowest, engines fastest. */
+static int cases_axes_complete(struct cases_plan *plan)
+{
+    int r = CLI_OK;
+
+    plan->workload_named = cases_axis_find(&plan->axes, "workload") != NULL;
+    if (!plan->workload_named) {
+        char names[512] = "";
+        for (unsigned i = 0; client_workloads[i] != NULL; i++)
+            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+                     i == 0 ? "" : ",", client_workloads[i]->name);
+        r = cases_axis_set(plan, "workload", names, "", false);
+    }
+    if (r == CLI_OK && cases_axis_find(&plan->axes, "engine") == NULL)
+        r = cases_axis_set(plan, "engine", "all", "", false);
+    if (r != CLI_OK)
+        return r;
+    cases_axis_to(&plan->axes, "workload", 0);
+    if (cases_axis_find(&plan->axes, "server-engine") != NULL)
+        cases_axis_to(&plan->axes, "server-engine", plan->axes.count - 1);
+    cases_axis_to(&plan->axes, "engine", plan->axes.count - 1);
+    return CLI_OK;
+}
+
+/* --- cases --- */
+
+/* The same case twice (a list that says so, sections that the command line made equal) is
+ * measured once; one that differs only in its window is told apart by it. */
+static bool cases_is_new(struct run_result *result, struct run_case *c)
+{
+    char value[64];
+
+    for (size_t i = 0; i < result->cases_count; i++) {
+        const struct run_case *other = &result->cases[i];
+        if (strcmp(other->key, c->key) != 0)
+            continue;
+        if (other->duration_ns == c->duration_ns && other->warmup_ns == c->warmup_ns)
+            return false;
+        draft_key_add(&c->key, "duration", format_time_exact(c->duration_ns, value, sizeof(value)));
+        draft_key_add(&c->key, "warmup", format_time_exact(c->warmup_ns, value, sizeof(value)));
+    }
+    return true;
+}
+
+static void cases_case_free(struct run_case *c)
+{
+    struct run_result one = {.cases = cases_memory(malloc(sizeof(*c))), .cases_count = 1};
+    one.cases[0] = *c;
+    run_result_free(&one);
+}
+
+static int cases_add(struct cases_plan *plan, const struct draft *draft,
+                     const struct cases_axis *axis, const char *engine, bool named)
+{
+    struct run_result *result = plan->result;
+    struct run_case c = {0};
+    bool typed = strcmp(axis->context, "--") == 0;
+
+    int r = draft_case(draft, engine, typed ? "--engine: " : axis->context, result->cases_count, &c,
+                       plan->err);
+    if (r == CLI_OK && c.status != RUN_RAN && named && !plan->options->skip_unavailable) {
+        lab_fail(plan->err, ENOSYS, "%s cannot run here: %s", c.label, c.reason);
+        r = CLI_UNAVAILABLE;
+    }
+    if (r == CLI_OK && cases_is_new(result, &c)) {
+        if (result->cases_count == CASES_MAX) {
+            lab_fail(plan->err, E2BIG, "more than %d cases: make the lists shorter", CASES_MAX);
+            r = CLI_USAGE;
+        } else {
+            result->cases = cases_memory(
+                realloc(result->cases, (result->cases_count + 1) * sizeof(*result->cases)));
+            result->cases[result->cases_count++] = c;
+            return CLI_OK;
+        }
+    }
+    cases_case_free(&c);
+    return r;
+}
+
+static int cases_add_all(struct cases_plan *plan, const struct draft *draft,
+                         const struct cases_axis *axis)
+{
+    for (unsigned i = 0; engine_registry[i] != NULL; i++) {
+        if (engine_registry[i]->flags & ENGINE_FOR_TESTS)
+            continue;
+        int r = cases_add(plan, draft, axis, engine_registry[i]->name, false);
+        if (r != CLI_OK)
+            return r;
+    }
+    return CLI_OK;
+}
+
+/* With all workloads, an option is for those that know it; with one that was named, it is a
+ * mistake. */
+static int cases_set(struct cases_plan *plan, struct draft *draft, const struct cases_axis *axis,
+                     const char *value)
+{
+    bool known;
+
+    int r =
+        draft_set(draft, axis->name, axis->bare ? NULL : value, axis->context, &known, plan->err);
+    if (r == CLI_OK && !known && plan->workload_named) {
+        lab_fail(plan->err, EINVAL, "%s%s is not an option of %s: leave it out", axis->context,
+                 axis->name, draft->client->name);
+        r = CLI_USAGE;
+    }
+    return r;
+}
+
+/* One combination of values of all axes. */
+static int cases_combination(struct cases_plan *plan, const size_t *at)
+{
+    const struct cases_axes *axes = &plan->axes;
+    const struct cases_axis *workload = &axes->list[0], *engine = &axes->list[axes->count - 1];
+    struct draft draft;
+
+    int r = draft_begin(&draft, workload->values[at[0]], workload->context, plan->err);
+    if (r != CLI_OK)
+        return r;
+    for (size_t i = 0; i < axes->count && r == CLI_OK; i++)
+        r = cases_set(plan, &draft, &axes->list[i], axes->list[i].values[at[i]]);
+    if (r == CLI_OK)
+        r = draft_check(&draft, plan->err);
+    const char *spec = engine->values[at[axes->count - 1]];
+    if (r == CLI_OK)
+        r = strcmp(spec, "all") == 0 ? cases_add_all(plan, &draft, engine)
+                                     : cases_add(plan, &draft, engine, spec, true);
+    draft_free(&draft);
+    return r;
+}
+
+static int cases_section(struct cases_plan *plan)
+{
+    size_t at[CASES_AXES_MAX] = {0};
+    uint64_t combinations = 1;
+
+    for (size_t i = 0; i < plan->axes.count; i++) {
+        combinations *= plan->axes.list[i].count;
+        if (combinations > CASES_MAX) {
+            lab_fail(plan->err, E2BIG, "more than %d cases: make the lists shorter", CASES_MAX);
+            return CLI_USAGE;
+        }
+    }
+    for (uint64_t n = 0; n < combinations; n++) {
+        int r = cases_combination(plan, at);
+        if (r != CLI_OK)
+            return r;
+        for (size_t i = plan->axes.count; i-- > 0;) {
+            if (++at[i] < plan->axes.list[i].count)
+                break;
+            at[i] = 0;
+        }
+    }
+    return CLI_OK;
+}
+
+static int cases_none(struct cases_plan *plan)
+{
+    const struct run_result *result = plan->result;
+
+    for (size_t i = 0; i < result->cases_count; i++)
+        if (result->cases[i].status == RUN_RAN)
+            return CLI_OK;
+    if (result->cases_count == 0)
+        lab_fail(plan->err, ENOENT, "there is nothing to run");
+    else
+        lab_fail(plan->err, ENOSYS, "no engine can run here; %s: %s", result->cases[0].label,
+                 result->cases[0].reason);
+    return CLI_UNAVAILABLE;
+}
+
+int cases_plan(const struct args *args, const struct job *job, const struct run_options *options,
+               struct run_result *result, struct lab_error *err)
+{
+    struct cases_plan plan = {.options = options, .result = result, .err = err};
+    size_t sections = job == NULL || job->count == 0 ? 1 : job->count;
+    int r = CLI_OK;
+
+    for (size_t i = 0; i < sections && r == CLI_OK; i++) {
+        if (job != NULL)
+            r = cases_axes_job(&plan, job, &job->global);
+        if (r == CLI_OK && job != NULL && job->count > 0)
+            r = cases_axes_job(&plan, job, &job->sections[i]);
+        if (r == CLI_OK)
+            r = cases_axes_args(&plan, args);
+        if (r == CLI_OK)
+            r = cases_axes_words(&plan, args);
+        if (r == CLI_OK)
+            r = cases_axes_complete(&plan);
+        if (r == CLI_OK)
+            r = cases_section(&plan);
+        cases_axes_free(&plan.axes);
+    }
+    return r == CLI_OK ? cases_none(&plan) : r;
+}

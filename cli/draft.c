@@ -1,0 +1,439 @@
+/* See draft.h. */
+#include "cli/draft.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/preflight.h"
+#include "cli/specs.h"
+#include "core/parse.h"
+#include "engines/engine.h"
+
+static void *draft_memory(void *memory)
+{
+    if (memory == NULL)
+        abort(); /* small, and before anything runs */
+    return memory;
+}
+
+/* --- options --- */
+
+static int draft_unknown_workload(const char *name, const char *context, struct lab_error *err)
+{
+    const char *names[64];
+    char known[256] = "";
+    unsigned count = 0;
+
+    for (; client_workloads[count] != NULL && count < 63; count++) {
+        names[count] = client_workloads[count]->name;
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
+                 count == 0 ? "" : ", ", names[count]);
+    }
+    names[count] = NULL;
+    const char *suggestion = parse_suggest(name, names);
+    lab_fail(err, EINVAL, "%sthere is no workload '%s'%s%s%s (there is: %s)",
+             strcmp(context, "--") == 0 ? "" : context, name,
+             suggestion == NULL ? "" : ": did you mean '", suggestion == NULL ? "" : suggestion,
+             suggestion == NULL ? "" : "'?", known);
+    return CLI_USAGE;
+}
+
+int draft_begin(struct draft *draft, const char *workload, const char *context,
+                struct lab_error *err)
+{
+    *draft = (struct draft){
+        .client = client_workload_find(workload),
+        .server = server_workload_find(workload),
+    };
+    if (draft->client == NULL || draft->server == NULL)
+        return draft_unknown_workload(workload, context, err);
+    draft->client_options = draft_memory(calloc(1, draft->client->options_size));
+    draft->server_options = draft_memory(calloc(1, draft->server->options_size));
+    option_defaults(case_options, &draft->options);
+    option_defaults(load_options, &draft->load);
+    option_defaults(serve_options, &draft->serve);
+    option_defaults(draft->client->options, draft->client_options);
+    option_defaults(draft->server->options, draft->server_options);
+    return CLI_OK;
+}
+
+void draft_free(struct draft *draft)
+{
+    free(draft->client_options);
+    free(draft->server_options);
+    *draft = (struct draft){0};
+}
+
+int draft_set(struct draft *draft, const char *name, const char *value, const char *context,
+              bool *known, struct lab_error *err)
+{
+    const struct {
+        const struct option_def *options;
+        void *into;
+        bool client;
+    } targets[] = {
+        {case_options, &draft->options, true},
+        {load_options, &draft->load, true},
+        {draft->client->options, draft->client_options, true},
+        {serve_options, &draft->serve, false},
+        {draft->server->options, draft->server_options, false},
+    };
+    bool client = false;
+
+    *known = false;
+    for (unsigned t = 0; t < sizeof(targets) / sizeof(*targets); t++) {
+        const struct option_def *def = option_find(targets[t].options, name);
+        if (def == NULL)
+            continue;
+        *known = true;
+        client = client || targets[t].client;
+        if (option_set(def, targets[t].into, value, context, err) < 0)
+            return CLI_USAGE;
+    }
+    if (strcmp(name, "connections") == 0 && draft->load.connections == 0) {
+        lab_fail(err, EINVAL, "%sconnections: at least 1", context);
+        return CLI_USAGE;
+    }
+    if (*known && !client)
+        draft->server_only = name;
+    if (strcmp(name, "duration") == 0)
+        draft->duration_given = true;
+    return CLI_OK;
+}
+
+/* What the options ask of the load together; NULL if that is possible. */
+static const char *draft_trouble_load(const struct draft *draft)
+{
+    const struct load_options *load = &draft->load;
+
+    if (load->ops > 0 && load->loops > 0)
+        return "--ops and --loops both say how many: give one of them";
+    if (draft->duration_given && (load->ops > 0 || load->loops > 0))
+        return "--duration and --ops (or --loops) both say when a trial ends: give one of them";
+    if (load->workers > load->connections)
+        return "--workers: more threads than --connections, some would have nothing to do";
+    if (load->rate == 0 && (load->arrival != LOAD_CONSTANT || load->pacing != LOAD_PACING_SLEEP))
+        return "--arrival and --pacing are for an open loop: add --rate";
+    if (!load->reconnect && load->close != LOAD_CLOSE_FIN)
+        return "--close says how --reconnect closes: add --reconnect";
+    if (load->local_addrs > 1 && draft->options.link != CASE_LINK_LO)
+        return "--local-addrs spreads over 127.0.0.0/8: it goes with --link lo only";
+    return NULL;
+}
+
+static const char *draft_trouble_ends(const struct draft *draft)
+{
+    const struct case_options *options = &draft->options;
+
+    if (options->link == CASE_LINK_UNIX && options->cc[0] != '\0')
+        return "--cc is TCP's: it does not go with --link unix";
+    if (options->server[0] == '\0')
+        return NULL;
+    if (options->server_engine[0] != '\0')
+        return "--server names a server that is there already, and --server-engine one to start: "
+               "give one of them";
+    if (options->link != CASE_LINK_LO)
+        return "--link is for a server that lab starts: --server says by its address what is "
+               "talked over";
+    return NULL;
+}
+
+int draft_check(struct draft *draft, struct lab_error *err)
+{
+    struct load_options *load = &draft->load;
+
+    if (load->connections == 0)
+        load->connections = draft->client->connections;
+    if (draft->client->check(draft->client_options, load, err) < 0)
+        return CLI_USAGE;
+    if (load->depth == 0)
+        load->depth = 1;
+    const char *trouble = draft_trouble_load(draft);
+    if (trouble == NULL)
+        trouble = draft_trouble_ends(draft);
+    if (trouble != NULL) {
+        lab_fail(err, EINVAL, "%s", trouble);
+        return CLI_USAGE;
+    }
+    if (draft->options.server[0] != '\0' && draft->server_only != NULL) {
+        lab_fail(err, EINVAL,
+                 "--%s is for a server that lab starts, and --server names one that is there "
+                 "already: leave one out",
+                 draft->server_only);
+        return CLI_USAGE;
+    }
+    return preflight_load(&draft->options, load, err);
+}
+
+/* --- words for the children --- */
+
+static void draft_arg(char ***args, const struct option_def *def, const void *options)
+{
+    char value[OPTION_TEXT_MAX + 16], *arg = NULL;
+    size_t count = 0;
+
+    while (*args != NULL && (*args)[count] != NULL)
+        count++;
+    option_format(def, options, value, sizeof(value));
+    if (asprintf(&arg, "--%s=%s", def->name, value) < 0)
+        abort();
+    *args = draft_memory(realloc(*args, (count + 2) * sizeof(char *)));
+    (*args)[count] = arg;
+    (*args)[count + 1] = NULL;
+}
+
+static void draft_args_from(char ***args, const struct option_def *table, const void *options)
+{
+    for (const struct option_def *def = table; def->name != NULL; def++)
+        if (!option_is_default(def, options))
+            draft_arg(args, def, options);
+}
+
+static bool draft_client_knows(const struct draft *draft, const char *name)
+{
+    return option_find(draft->client->options, name) != NULL ||
+           option_find(load_options, name) != NULL;
+}
+
+static void draft_args(const struct draft *draft, struct run_case *c)
+{
+    const struct option_def *cc = option_find(case_options, "cc");
+
+    c->client_args = draft_memory(calloc(1, sizeof(char *)));
+    c->server_args = draft_memory(calloc(1, sizeof(char *)));
+    draft_args_from(&c->client_args, load_options, &draft->load);
+    draft_args_from(&c->client_args, draft->client->options, draft->client_options);
+    draft_args_from(&c->server_args, serve_options, &draft->serve);
+    draft_args_from(&c->server_args, draft->server->options, draft->server_options);
+    if (c->both_sides) { /* the client's process plays the server too */
+        const struct option_def *def = draft->server->options;
+        draft_args_from(&c->client_args, serve_options, &draft->serve);
+        for (; def->name != NULL; def++)
+            if (!draft_client_knows(draft, def->name) &&
+                !option_is_default(def, draft->server_options))
+                draft_arg(&c->client_args, def, draft->server_options);
+    }
+    if (draft->options.cc[0] != '\0') {
+        draft_arg(&c->client_args, cc, &draft->options);
+        draft_arg(&c->server_args, cc, &draft->options);
+    }
+}
+
+/* --- parameters and key --- */
+
+static void draft_param(struct run_list *params, const struct option_def *def, const void *options)
+{
+    char value[OPTION_TEXT_MAX + 16];
+    run_list_add(params, def->name, option_format(def, options, value, sizeof(value)));
+}
+
+static void draft_params(const struct draft *draft, struct run_case *c)
+{
+    static const char *const of_case[] = {"cc", "duration", "warmup"};
+    const struct option_def *def;
+
+    for (def = load_options; def->name != NULL; def++)
+        draft_param(&c->params, def, &draft->load);
+    for (def = draft->client->options; def->name != NULL; def++)
+        draft_param(&c->params, def, draft->client_options);
+    for (def = serve_options; def->name != NULL && c->server_address == NULL; def++)
+        draft_param(&c->params, def, &draft->serve);
+    for (def = draft->server->options; def->name != NULL && c->server_address == NULL; def++)
+        if (!draft_client_knows(draft, def->name))
+            draft_param(&c->params, def, draft->server_options);
+    for (unsigned i = 0; i < sizeof(of_case) / sizeof(*of_case); i++)
+        draft_param(&c->params, option_find(case_options, of_case[i]), &draft->options);
+}
+
+void draft_key_add(char **key, const char *name, const char *value)
+{
+    char *longer = NULL;
+
+    if (asprintf(&longer, "%s;%s=%s", *key, name, value) < 0)
+        abort();
+    free(*key);
+    *key = longer;
+}
+
+/* Of the options, those that are always interesting and those that are not at their default. */
+static void draft_key_from(char **key, const struct option_def *table, const void *options)
+{
+    static const char *const always[] = {"connections", "depth", "size", NULL};
+    char value[OPTION_TEXT_MAX + 16], part[64];
+
+    for (const struct option_def *def = table; def->name != NULL; def++) {
+        bool shown = !option_is_default(def, options);
+        for (unsigned i = 0; always[i] != NULL && !shown; i++)
+            shown = strcmp(always[i], def->name) == 0;
+        snprintf(part, sizeof(part), ";%s=", def->name);
+        if (shown && strstr(*key, part) == NULL)
+            draft_key_add(key, def->name, option_format(def, options, value, sizeof(value)));
+    }
+}
+
+static void draft_key(const struct draft *draft, struct run_case *c)
+{
+    if (asprintf(&c->key, "%s;engine=%s;server=%s;link=%s", c->workload, c->client_spec,
+                 c->server_address != NULL ? c->server_address : c->server_spec, c->link) < 0)
+        abort();
+    draft_key_from(&c->key, load_options, &draft->load);
+    draft_key_from(&c->key, draft->client->options, draft->client_options);
+    if (c->server_address == NULL) {
+        draft_key_from(&c->key, serve_options, &draft->serve);
+        draft_key_from(&c->key, draft->server->options, draft->server_options);
+    }
+    if (draft->options.cc[0] != '\0')
+        draft_key_add(&c->key, "cc", draft->options.cc);
+}
+
+/* --- engines --- */
+
+/* An engine of a case: its spec, and what it says it can do here. */
+struct draft_engine {
+    struct engine_spec spec;
+    struct engine_caps caps;
+    char *text; /* normalised; owned */
+};
+
+static void draft_engine_free(struct draft_engine *engine)
+{
+    engine_spec_free(&engine->spec);
+    free(engine->text);
+}
+
+static void draft_probe(const struct draft *draft, struct draft_engine *engine,
+                        uint64_t message_size, struct run_case *c)
+{
+    struct lab_error why;
+    const struct engine_config config = {
+        .options = engine->spec.options,
+        .message_size = message_size,
+        .conns_hint = (uint32_t)draft->load.connections,
+        .cc = draft->options.cc[0] == '\0' ? NULL : draft->options.cc,
+    };
+
+    if (engine->spec.ops->probe(&config, &engine->caps, &why) < 0) {
+        c->status = RUN_CANNOT_RUN;
+        snprintf(c->reason, sizeof(c->reason), "%s", why.text);
+    } else if (draft->options.link == CASE_LINK_UNIX && !engine->caps.unix_sockets &&
+               !engine->caps.both_sides) {
+        c->status = RUN_CANNOT_RUN;
+        snprintf(c->reason, sizeof(c->reason), "the %s engine has no UNIX sockets: take --link lo",
+                 engine->spec.ops->name);
+    }
+}
+
+static int draft_engine(const struct draft *draft, const char *text, const char *context,
+                        uint64_t message_size, struct draft_engine *engine, struct run_case *c,
+                        struct lab_error *err)
+{
+    struct lab_error why;
+
+    int r = specs_parse(text, &engine->spec, &why);
+    if (r == -ENOSYS) {
+        c->status = RUN_NOT_BUILT;
+        snprintf(c->reason, sizeof(c->reason), "%s", why.text);
+    } else if (r < 0) {
+        lab_fail(err, EINVAL, "%s%s", context, why.text);
+        return CLI_USAGE;
+    } else {
+        draft_probe(draft, engine, message_size, c);
+    }
+    engine->text = draft_memory(strdup(engine->spec.text[0] != '\0' ? engine->spec.text : text));
+    return CLI_OK;
+}
+
+/* Both ends' engines, and which of their specs is the case's. */
+static int draft_engines(const struct draft *draft, const char *text, const char *context,
+                         struct draft_engine *client, struct draft_engine *server,
+                         struct run_case *c, struct lab_error *err)
+{
+    const struct case_options *options = &draft->options;
+    bool differs = options->server_engine[0] != '\0';
+
+    int r = draft_engine(draft, text, context, draft->client->message_bytes(draft->client_options),
+                         client, c, err);
+    if (r == CLI_OK && options->server[0] == '\0')
+        r = draft_engine(draft, differs ? options->server_engine : text,
+                         differs ? "--server-engine: " : context,
+                         draft->server->message_bytes(draft->server_options), server, c, err);
+    if (r != CLI_OK)
+        return r;
+    c->client_spec = draft_memory(strdup(client->text));
+    if (options->server[0] != '\0')
+        c->server_address = draft_memory(strdup(options->server));
+    else
+        c->server_spec = draft_memory(strdup(server->text));
+    c->server_measured = c->server_address != NULL || strcmp(c->client_spec, c->server_spec) != 0;
+    c->both_sides = client->caps.both_sides;
+    if ((client->caps.both_sides || server->caps.both_sides) && c->server_measured) {
+        lab_fail(err, EINVAL,
+                 "the %s engine plays both sides itself: it goes with neither --server nor "
+                 "--server-engine",
+                 client->caps.both_sides ? client->spec.ops->name : server->spec.ops->name);
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
+static uint32_t draft_processes(const struct engine_caps *caps, uint64_t workers)
+{
+    return caps->one_per_process && workers > 1 ? (uint32_t)workers : 1;
+}
+
+/* The engine; where the sides differ, client>server. */
+static char *draft_label(const struct run_case *c)
+{
+    bool differ = c->server_spec != NULL && strcmp(c->client_spec, c->server_spec) != 0;
+    char *label = NULL;
+
+    if (asprintf(&label, "%s%s%s", c->client_spec, differ ? ">" : "",
+                 differ ? c->server_spec : "") < 0)
+        abort();
+    return label;
+}
+
+static void draft_link(const struct draft *draft, size_t number, struct run_case *c)
+{
+    static const char *const listens[] = {"127.0.0.1:0", "[::1]:0"};
+    char unix_name[64];
+
+    /* Abstract: nothing is left in the file system. The number keeps a server of the case before
+     * that is slow to go out of the way. */
+    snprintf(unix_name, sizeof(unix_name), "unix:@lab-%d-%zu", (int)getpid(), number);
+    c->link = draft_memory(strdup(c->both_sides ? "memory" : case_links[draft->options.link]));
+    c->listen = draft_memory(
+        strdup(draft->options.link == CASE_LINK_UNIX ? unix_name : listens[draft->options.link]));
+}
+
+int draft_case(const struct draft *draft, const char *engine, const char *context, size_t number,
+               struct run_case *c, struct lab_error *err)
+{
+    const struct load_options *load = &draft->load;
+    struct draft_engine client = {0}, server = {0};
+
+    c->workload = draft_memory(strdup(draft->client->name));
+    c->vs_reference = __builtin_nan("");
+    int r = draft_engines(draft, engine, context, &client, &server, c, err);
+    if (r == CLI_OK) {
+        c->label = draft_label(c);
+        c->asked_ops = load->ops > 0 ? load->ops : load->loops * load->connections;
+        c->asked_ops_per_s = (double)load->rate;
+        c->client_processes = draft_processes(&client.caps, load->workers);
+        c->server_processes = draft_processes(&server.caps, draft->serve.workers);
+        c->duration_ns = draft->options.duration_ns;
+        c->warmup_ns = draft->options.warmup_ns;
+        snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");
+        draft_link(draft, number, c);
+        draft_args(draft, c);
+        draft_params(draft, c);
+        draft_key(draft, c);
+    }
+    draft_engine_free(&client);
+    draft_engine_free(&server);
+    return r;
+}

@@ -1,0 +1,155 @@
+/* See facts.h. */
+#include "cli/facts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *facts_side_name(enum facts_side side)
+{
+    return side == FACTS_CLIENT ? "client" : "server";
+}
+
+static const struct run_process *facts_processes(const struct run_trial *trial,
+                                                 enum facts_side side, size_t *count)
+{
+    *count = side == FACTS_CLIENT ? trial->clients_count : trial->servers_count;
+    return side == FACTS_CLIENT ? trial->clients : trial->servers;
+}
+
+struct facts_sums facts_trial_sums(const struct run_trial *trial, enum facts_side side)
+{
+    struct facts_sums sums = {0};
+    size_t count;
+    const struct run_process *processes = facts_processes(trial, side, &count);
+
+    sums.observed = count > 0;
+    for (size_t i = 0; i < count; i++) {
+        const Lab__Record *record = processes[i].record;
+        if (record == NULL || record->process == NULL) {
+            sums.observed = false;
+            continue;
+        }
+        const Lab__Process *process = record->process;
+        sums.cpu_s += (double)process->cpu_ns / 1e9;
+        sums.cpu_user_s += (double)process->cpu_user_ns / 1e9;
+        sums.cpu_sys_s += (double)process->cpu_sys_ns / 1e9;
+        sums.busy_s += (double)process->busy_ns / 1e9;
+        sums.spins = sums.spins || process->spins;
+        sums.ctx_switches_voluntary += process->ctx_switches_voluntary;
+        sums.ctx_switches_involuntary += process->ctx_switches_involuntary;
+        sums.rss_bytes_max += process->rss_bytes_max;
+        sums.vsize_bytes += process->vsize_bytes;
+    }
+    return sums;
+}
+
+struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side)
+{
+    struct facts_sums all = {0};
+    unsigned good = 0, observed = 0;
+
+    for (size_t i = 0; i < c->trials_count; i++) {
+        if (c->trials[i].failed)
+            continue;
+        struct facts_sums one = facts_trial_sums(&c->trials[i], side);
+        good++;
+        observed += one.observed;
+        all.cpu_s += one.cpu_s;
+        all.cpu_user_s += one.cpu_user_s;
+        all.cpu_sys_s += one.cpu_sys_s;
+        all.busy_s += one.busy_s;
+        all.spins = all.spins || one.spins;
+        all.ctx_switches_voluntary += one.ctx_switches_voluntary;
+        all.ctx_switches_involuntary += one.ctx_switches_involuntary;
+        if (one.rss_bytes_max > all.rss_bytes_max)
+            all.rss_bytes_max = one.rss_bytes_max;
+        if (one.vsize_bytes > all.vsize_bytes)
+            all.vsize_bytes = one.vsize_bytes;
+    }
+    all.observed = good > 0 && observed == good;
+    return all;
+}
+
+uint64_t facts_ops(const struct run_case *c)
+{
+    uint64_t ops = 0;
+    for (size_t i = 0; i < c->trials_count; i++)
+        if (!c->trials[i].failed)
+            ops += c->trials[i].ops;
+    return ops;
+}
+
+unsigned facts_trials(const struct run_case *c)
+{
+    unsigned good = 0;
+    for (size_t i = 0; i < c->trials_count; i++)
+        good += !c->trials[i].failed;
+    return good;
+}
+
+/* Calls each() with the metric of every process of every good trial. False if one has none. */
+static bool facts_each(const struct run_case *c, enum facts_side side, const char *name,
+                       bool (*each)(void *context, const Lab__Metric *metric), void *context)
+{
+    bool any = false;
+
+    for (size_t t = 0; t < c->trials_count; t++) {
+        size_t count;
+        const struct run_process *processes = facts_processes(&c->trials[t], side, &count);
+        if (c->trials[t].failed)
+            continue;
+        if (count == 0)
+            return false;
+        for (size_t i = 0; i < count; i++) {
+            const Lab__Metric *metric = NULL;
+            if (processes[i].record != NULL)
+                metric = record_metric(processes[i].record, name);
+            if (metric == NULL || !metric->observed || !each(context, metric))
+                return false;
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool facts_add_value(void *context, const Lab__Metric *metric)
+{
+    double *sum = context;
+    *sum += metric->value;
+    return true;
+}
+
+double facts_counter(const struct run_case *c, enum facts_side side, const char *metric)
+{
+    double sum = 0;
+    return facts_each(c, side, metric, facts_add_value, &sum) ? sum : NAN;
+}
+
+static bool facts_add_hist(void *context, const Lab__Metric *metric)
+{
+    struct hist *into = context, *one = hist_new();
+    bool good = one != NULL && hist_decode(one, metric->histogram.data, metric->histogram.len) == 0;
+    if (good)
+        hist_merge(into, one);
+    hist_free(one);
+    return good;
+}
+
+struct hist *facts_hist(const struct run_case *c, enum facts_side side, const char *metric)
+{
+    struct hist *merged = hist_new();
+    if (merged != NULL && !facts_each(c, side, metric, facts_add_hist, merged)) {
+        hist_free(merged);
+        return NULL;
+    }
+    return merged;
+}
+
+const char *facts_find(const struct run_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].name, name) == 0)
+            return list->items[i].value;
+    return NULL;
+}

@@ -1,0 +1,137 @@
+/* See heading.h. */
+#include "cli/heading.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/facts.h"
+#include "client/load.h"
+#include "server/serve.h"
+
+struct heading {
+    char *out;
+    size_t room, used;
+};
+
+__attribute__((format(printf, 2, 3))) static void heading_add(struct heading *h, const char *format,
+                                                              ...)
+{
+    va_list arguments;
+
+    if (h->used >= h->room)
+        return;
+    if (h->used > 0)
+        h->used += (size_t)snprintf(h->out + h->used, h->room - h->used, ", ");
+    if (h->used >= h->room)
+        return;
+    va_start(arguments, format);
+    h->used += (size_t)vsnprintf(h->out + h->used, h->room - h->used, format, arguments);
+    va_end(arguments);
+}
+
+bool heading_is_set(const struct run_case *c, const char *switch_name)
+{
+    const char *value = facts_find(&c->params, switch_name);
+    return value != NULL && strcmp(value, "yes") == 0;
+}
+
+/* Whether value is what the option has anyway; unknown options count as default. */
+static bool heading_is_default(const struct option_def *def, const char *value)
+{
+    char formatted[OPTION_TEXT_MAX + 16];
+
+    if (def->type == OPTION_CUSTOM)
+        return true;
+    char *scratch = calloc(1, def->offset + OPTION_TEXT_MAX);
+    if (scratch == NULL)
+        abort();
+    const struct option_def table[2] = {*def, {0}};
+    option_defaults(table, scratch);
+    option_format(def, scratch, formatted, sizeof(formatted));
+    free(scratch);
+    return strcmp(formatted, value) == 0;
+}
+
+static const struct option_def *heading_option(const struct run_case *c, const char *name)
+{
+    const struct client_workload *client = client_workload_find(c->workload);
+    const struct server_workload *server = server_workload_find(c->workload);
+    const struct option_def *def = option_find(load_options, name);
+
+    if (def == NULL && client != NULL)
+        def = option_find(client->options, name);
+    if (def == NULL)
+        def = option_find(serve_options, name);
+    if (def == NULL && server != NULL)
+        def = option_find(server->options, name);
+    return def;
+}
+
+static void heading_load(struct heading *h, const struct run_case *c)
+{
+    const char *connections = facts_find(&c->params, "connections");
+    const char *depth = facts_find(&c->params, "depth");
+    const char *rate = facts_find(&c->params, "rate");
+    const char *arrival = facts_find(&c->params, "arrival");
+
+    if (connections != NULL)
+        heading_add(h, "%s connection%s", connections, strcmp(connections, "1") == 0 ? "" : "s");
+    if (depth != NULL)
+        heading_add(h, "depth %s", depth);
+    if (rate != NULL && c->asked_ops_per_s > 0)
+        heading_add(h, "open loop of %s ops/s (%s)", rate, arrival == NULL ? "?" : arrival);
+    else
+        heading_add(h, "closed loop");
+    if (heading_is_set(c, "reconnect"))
+        heading_add(h, "a connection an op");
+    else
+        heading_add(h, "kept connections");
+}
+
+const char *heading_format(const struct run_case *c, char *out, size_t out_size)
+{
+    static const char *const said[] = {"size",   "one-way", "connections", "depth",
+                                       "rate",   "arrival", "reconnect",   "duration",
+                                       "warmup", "cc",      NULL};
+    struct heading h = {.out = out, .room = out_size};
+    const char *size = facts_find(&c->params, "size");
+    const char *cc = facts_find(&c->params, "cc");
+
+    out[0] = '\0';
+    if (size != NULL) {
+        bool bare = size[strspn(size, "0123456789")] == '\0';
+        heading_add(&h, "%s%s%s", size, bare ? " B" : "",
+                    heading_is_set(c, "one-way") ? " writes one way" : "");
+    }
+    heading_load(&h, c);
+    for (size_t i = 0; i < c->params.count; i++) {
+        const struct run_setting *param = &c->params.items[i];
+        const struct option_def *def = heading_option(c, param->name);
+        bool known = false;
+        for (unsigned k = 0; said[k] != NULL && !known; k++)
+            known = strcmp(said[k], param->name) == 0;
+        if (!known && def != NULL && !heading_is_default(def, param->value))
+            heading_add(&h, "%s %s", param->name, param->value);
+    }
+    if (cc != NULL && cc[0] != '\0')
+        heading_add(&h, "%s", cc);
+    if (c->server_address != NULL)
+        heading_add(&h, "server %s", c->server_address);
+    return out;
+}
+
+bool heading_same(const struct run_case *a, const struct run_case *b)
+{
+    if (strcmp(a->workload, b->workload) != 0 || a->params.count != b->params.count)
+        return false;
+    if ((a->server_address == NULL) != (b->server_address == NULL) ||
+        (a->server_address != NULL && strcmp(a->server_address, b->server_address) != 0))
+        return false;
+    for (size_t i = 0; i < a->params.count; i++)
+        if (strcmp(a->params.items[i].name, b->params.items[i].name) != 0 ||
+            strcmp(a->params.items[i].value, b->params.items[i].value) != 0)
+            return false;
+    return true;
+}

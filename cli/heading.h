@@ -1,0 +1,20 @@
+/*
+ * What is common to the rows of a table, in a line: workload and parameters. What is at its
+ * default and says nothing is left out.
+ */
+#ifndef LAB_CLI_HEADING_H
+#define LAB_CLI_HEADING_H
+
+#include <stddef.h>
+
+#include "run/run.h"
+
+/* "64 B, 32 connections, depth 1, closed loop, kept connections"; returns out. */
+const char *heading_format(const struct run_case *c, char *out, size_t out_size);
+
+/* Whether the two belong into one table: the same workload and parameters. */
+bool heading_same(const struct run_case *a, const struct run_case *b);
+
+bool heading_is_set(const struct run_case *c, const char *switch_name); /* "yes" */
+
+#endif

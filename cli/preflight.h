@@ -1,0 +1,25 @@
+/*
+ * What would fail only once a run is under way is looked at before it: file descriptors and
+ * ports against the connections asked for, congestion control by name, a server that is to be
+ * there. Each trouble is a sentence and an exit code; nothing is left open.
+ */
+#ifndef LAB_CLI_PREFLIGHT_H
+#define LAB_CLI_PREFLIGHT_H
+
+#include "cli/run_options.h"
+#include "client/load.h"
+#include "run/run.h"
+
+/* Of one case. Raises the soft limit of file descriptors to the hard one, for this process and
+ * those that it starts. CLI_OK or CLI_USAGE. */
+int preflight_load(const struct case_options *options, const struct load_options *load,
+                   struct lab_error *err);
+
+/* Resolves every server_address of the run to a numeric one, connects once to each (not with
+ * `elsewhere`: the clients run on other hosts), and names the link to it. CLI_OK or CLI_USAGE. */
+int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err);
+
+/* The CPU lists and commands of the whole run. CLI_OK or CLI_USAGE. */
+int preflight_run(const struct run_options *options, struct lab_error *err);
+
+#endif

@@ -1,0 +1,494 @@
+/* See table.h. */
+#include "cli/table.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/compare.h"
+#include "cli/facts.h"
+#include "cli/grid.h"
+#include "cli/heading.h"
+#include "cli/notes.h"
+#include "cli/term.h"
+#include "core/clock.h"
+#include "core/parse.h"
+
+#define TABLE_BEYOND_LEAST 10 /* samples beyond a percentile, or it is not given */
+#define TABLE_NOT_OBSERVED "n/o"
+#define TABLE_TOO_FEW      "-"
+#define TABLE_MARKS_MAX    200
+#define TABLE_COST_WIDTH   11 /* of an engine's column under the table, about */
+#define TABLE_COST_MOST    8  /* such columns where the width is not known */
+
+struct table {
+    const struct run_result *run;
+    FILE *out;
+    const struct table_style *style;
+    struct notes *notes;
+};
+
+__attribute__((format(printf, 2, 3))) static void table_line(const struct table *table,
+                                                             const char *format, ...)
+{
+    va_list arguments;
+    char *text;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        abort();
+    va_end(arguments);
+    notes_wrap(table->out, term_text(text), 4, table->style->width);
+    free(text);
+}
+
+/* --- cells --- */
+
+static const char *table_percentile(const struct hist *h, double percentile, char *out, size_t size)
+{
+    if (h == NULL)
+        return TABLE_NOT_OBSERVED;
+    if (hist_beyond(h, percentile) < TABLE_BEYOND_LEAST)
+        return TABLE_TOO_FEW;
+    return format_time(hist_percentile(h, percentile), out, size);
+}
+
+static const char *table_time(double ns, char *out, size_t size)
+{
+    if (!isfinite(ns))
+        return TABLE_NOT_OBSERVED;
+    return format_time((uint64_t)(ns + 0.5), out, size);
+}
+
+static const char *table_count(double count, char *out, size_t size)
+{
+    if (!isfinite(count))
+        return TABLE_NOT_OBSERVED;
+    return format_count(count, out, size);
+}
+
+/* --- the rows --- */
+
+struct table_columns {
+    unsigned engine, link, wait, rate, interval, versus, p50, p99, p999, slip, cpu, valid;
+};
+
+/* Throughput of what the table is about: bytes where they stream, else ops. */
+static const struct interval *table_rate(const struct run_case *c)
+{
+    return heading_is_set(c, "one-way") ? &c->bytes_per_s : &c->ops_per_s;
+}
+
+static const char *table_interval_name(const struct compare_group *group)
+{
+    bool range = false, interval = false;
+
+    for (size_t i = 0; i < group->count; i++) {
+        if (!compare_measured(group->cases[i]))
+            continue;
+        if (table_rate(group->cases[i])->confidence > 0)
+            interval = true;
+        else
+            range = true;
+    }
+    return interval || !range ? "95 % interval" : "range";
+}
+
+static struct table_columns table_heading(struct grid *grid, const struct compare_group *group)
+{
+    const struct run_case *first = group->cases[0];
+    bool one_way = heading_is_set(first, "one-way"), open = first->asked_ops_per_s > 0;
+    bool versus = group->reference != NULL && !open;
+    struct table_columns at = {
+        .engine = grid_column(grid, GRID_LEFT, 0),
+        .link = grid_column(grid, GRID_LEFT, 5),
+        .wait = grid_column(grid, GRID_LEFT, 4),
+        .rate = grid_column(grid, GRID_RIGHT, 0),
+        .interval = grid_column(grid, GRID_RIGHT, 2),
+        .versus = grid_column(grid, GRID_RIGHT, 3),
+        .p50 = grid_column(grid, GRID_RIGHT, 0),
+        .p99 = grid_column(grid, GRID_RIGHT, 0),
+        .p999 = grid_column(grid, GRID_RIGHT, 6),
+        .slip = grid_column(grid, GRID_RIGHT, 0),
+        .cpu = grid_column(grid, GRID_RIGHT, 1),
+        .valid = grid_column(grid, GRID_LEFT, 0),
+    };
+    unsigned row = grid_row(grid);
+
+    grid_set(grid, row, at.engine, "engine");
+    grid_set(grid, row, at.link, "link");
+    grid_set(grid, row, at.wait, "wait");
+    grid_set(grid, row, at.rate, one_way ? "bytes/s" : "ops/s");
+    grid_set(grid, row, at.interval, "%s", table_interval_name(group));
+    if (versus)
+        grid_set(grid, row, at.versus, "vs %s", group->reference->label);
+    grid_set(grid, row, at.p50, "p50");
+    grid_set(grid, row, at.p99, "p99");
+    grid_set(grid, row, at.p999, "p99.9");
+    if (open)
+        grid_set(grid, row, at.slip, "slip p99");
+    grid_set(grid, row, at.cpu, one_way ? "CPU/MB" : "CPU/op");
+    grid_set(grid, row, at.valid, "valid");
+    grid_strong(grid, row);
+    return at;
+}
+
+/* CPU of both sides: of an op, or one-way of a million bytes. */
+static double table_cpu_ns(const struct run_case *c)
+{
+    if (!heading_is_set(c, "one-way"))
+        return c->cpu_ns_per_op.median;
+    return c->bytes_per_s.median > 0
+               ? c->cpu_ns_per_op.median * c->ops_per_s.median / c->bytes_per_s.median * 1e6
+               : NAN;
+}
+
+static void table_row_slip(const struct table *table, struct grid *grid, unsigned row,
+                           unsigned column, const struct run_case *c)
+{
+    struct hist *slip = hist_new();
+    char text[32];
+    bool any = false;
+
+    (void)table;
+    for (size_t t = 0; t < c->trials_count && slip != NULL; t++) {
+        if (!c->trials[t].failed && c->trials[t].slip != NULL) {
+            hist_merge(slip, c->trials[t].slip);
+            any = true;
+        }
+    }
+    grid_set(grid, row, column, "%s", table_percentile(any ? slip : NULL, 99, text, sizeof(text)));
+    hist_free(slip);
+}
+
+static void table_row(const struct table *table, struct grid *grid, const struct table_columns *at,
+                      const struct compare_group *group, const struct run_case *c)
+{
+    const struct interval *rate = table_rate(c);
+    char text[4][32], marks[TABLE_MARKS_MAX] = "";
+    unsigned row = grid_row(grid);
+
+    if (table->notes != NULL)
+        notes_case(table->notes, c, marks, sizeof(marks));
+    grid_set(grid, row, at->engine, "%s", c->label);
+    grid_set(grid, row, at->link, "%s", c->link);
+    grid_set(grid, row, at->wait, "%s", c->wait);
+    grid_set(grid, row, at->valid, "%zu/%zu%s%s", c->valid, c->trials_count,
+             compare_is_best(group, c) ? " best" : "", marks);
+    if (!compare_measured(c)) {
+        grid_set(grid, row, at->rate, TABLE_NOT_OBSERVED);
+        return;
+    }
+    grid_set(grid, row, at->rate, "%s", table_count(rate->median, text[0], sizeof(text[0])));
+    if (facts_trials(c) > 1)
+        grid_set(grid, row, at->interval, "%s%s - %s",
+                 rate->confidence == 0 && strcmp(table_interval_name(group), "95 % interval") == 0
+                     ? "range "
+                     : "",
+                 table_count(rate->low, text[1], sizeof(text[1])),
+                 table_count(rate->high, text[2], sizeof(text[2])));
+    if (group->reference != NULL && c->asked_ops_per_s == 0) {
+        if (c == group->reference)
+            grid_set(grid, row, at->versus, "reference");
+        else if (isfinite(c->vs_reference))
+            grid_set(grid, row, at->versus, "%.2fx", c->vs_reference);
+        else
+            grid_set(grid, row, at->versus, TABLE_NOT_OBSERVED);
+    }
+    grid_set(grid, row, at->p50, "%s", table_percentile(c->latency, 50, text[0], sizeof(text[0])));
+    grid_set(grid, row, at->p99, "%s", table_percentile(c->latency, 99, text[0], sizeof(text[0])));
+    grid_set(grid, row, at->p999, "%s",
+             table_percentile(c->latency, 99.9, text[0], sizeof(text[0])));
+    if (c->asked_ops_per_s > 0)
+        table_row_slip(table, grid, row, at->slip, c);
+    grid_set(grid, row, at->cpu, "%s", table_time(table_cpu_ns(c), text[3], sizeof(text[3])));
+}
+
+/* --- what an op costs --- */
+
+/* A line of the second table: a label, and the cell of a case; NULL if it has nothing to say. */
+struct table_cost {
+    const char *label;
+    enum facts_side side;
+    const char *metric; /* of a record, or NULL */
+    double percentile;  /* of a histogram, else 0 */
+    enum { COST_COUNTER, COST_SWITCHES, COST_CPU, COST_MEMORY, COST_PERCENTILE } what;
+};
+
+static const struct table_cost table_costs[] = {
+    {"system calls an op, client", FACTS_CLIENT, "system_calls", 0, COST_COUNTER},
+    {"system calls an op, server", FACTS_SERVER, "system_calls", 0, COST_COUNTER},
+    {"context switches an op, client", FACTS_CLIENT, NULL, 0, COST_SWITCHES},
+    {"context switches an op, server", FACTS_SERVER, NULL, 0, COST_SWITCHES},
+    {"CPU an op, client", FACTS_CLIENT, NULL, 0, COST_CPU},
+    {"CPU an op, server", FACTS_SERVER, NULL, 0, COST_CPU},
+    {"memory at most, client", FACTS_CLIENT, NULL, 0, COST_MEMORY},
+    {"memory at most, server", FACTS_SERVER, NULL, 0, COST_MEMORY},
+};
+
+static const struct table_cost table_reconnect[] = {
+    {"connect, p50", FACTS_CLIENT, "connect_ns", 50, COST_PERCENTILE},
+    {"connect, p99", FACTS_CLIENT, "connect_ns", 99, COST_PERCENTILE},
+    {"first byte, p50", FACTS_CLIENT, "first_byte_ns", 50, COST_PERCENTILE},
+    {"first byte, p99", FACTS_CLIENT, "first_byte_ns", 99, COST_PERCENTILE},
+    {"total, p50", FACTS_CLIENT, "latency_ns", 50, COST_PERCENTILE},
+    {"total, p99", FACTS_CLIENT, "latency_ns", 99, COST_PERCENTILE},
+};
+
+/* The cell; true if something was observed. */
+static bool table_cost_cell(const struct table_cost *cost, const struct run_case *c, char *out,
+                            size_t size)
+{
+    double ops = (double)facts_ops(c), value = NAN;
+    struct facts_sums sums = facts_case_sums(c, cost->side);
+
+    snprintf(out, size, TABLE_NOT_OBSERVED);
+    if (c->both_sides && cost->side == FACTS_SERVER) {
+        snprintf(out, size, "with client"); /* one process plays both */
+        return false;
+    }
+    if (cost->what == COST_PERCENTILE) {
+        struct hist *h = facts_hist(c, cost->side, cost->metric);
+        const char *text = table_percentile(h, cost->percentile, out, size);
+        if (text != out)
+            snprintf(out, size, "%s", text);
+        hist_free(h);
+        return h != NULL;
+    }
+    if (cost->what == COST_COUNTER)
+        value = facts_counter(c, cost->side, cost->metric) / ops;
+    else if (sums.observed && cost->what == COST_SWITCHES)
+        value = (double)(sums.ctx_switches_voluntary + sums.ctx_switches_involuntary) / ops;
+    else if (sums.observed && cost->what == COST_CPU)
+        value = sums.cpu_s * (double)NS_PER_S / ops;
+    else if (sums.observed && cost->what == COST_MEMORY)
+        value = (double)sums.rss_bytes_max / (1 << 20);
+    if (!isfinite(value))
+        return false;
+    if (cost->what == COST_CPU)
+        table_time(value, out, size);
+    else if (cost->what == COST_MEMORY)
+        snprintf(out, size, "%.1fMiB", value);
+    else
+        snprintf(out, size, "%.2f", value);
+    return true;
+}
+
+static void table_cost_rows(struct grid *grid, const struct run_case *const *cases, size_t count,
+                            const struct table_cost *costs, size_t costs_count)
+{
+    char(*cells)[32] = calloc(count, sizeof(*cells));
+
+    if (cells == NULL)
+        abort();
+    for (size_t k = 0; k < costs_count; k++) {
+        bool any = false;
+        for (size_t i = 0; i < count; i++)
+            any |= table_cost_cell(&costs[k], cases[i], cells[i], sizeof(cells[i]));
+        if (!any)
+            continue;
+        unsigned row = grid_row(grid);
+        grid_set(grid, row, 0, "%s", costs[k].label);
+        for (size_t i = 0; i < count; i++)
+            grid_set(grid, row, (unsigned)i + 1, "%s", cells[i]);
+    }
+    free(cells);
+}
+
+static void table_costs_of(const struct table *table, const struct run_case *const *cases,
+                           size_t count)
+{
+    struct grid *grid = grid_new();
+    bool links = false;
+
+    grid_column(grid, GRID_LEFT, 0);
+    unsigned row = grid_row(grid);
+    for (size_t i = 1; i < count; i++)
+        links |= strcmp(cases[i]->link, cases[0]->link) != 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned column = grid_column(grid, GRID_RIGHT, 0);
+        grid_set(grid, row, column, "%s%s%s", cases[i]->label, links ? " " : "",
+                 links ? cases[i]->link : "");
+    }
+    if (heading_is_set(cases[0], "reconnect"))
+        table_cost_rows(grid, cases, count, table_reconnect,
+                        sizeof(table_reconnect) / sizeof(*table_reconnect));
+    table_cost_rows(grid, cases, count, table_costs, sizeof(table_costs) / sizeof(*table_costs));
+    fputc('\n', table->out);
+    grid_print(grid, table->out, table->style->width, table->style->colour);
+    grid_free(grid);
+}
+
+/* As many cases beside each other as there is room for. */
+static void table_print_costs(const struct table *table, const struct compare_group *group)
+{
+    const struct run_case **measured = calloc(group->count, sizeof(*measured));
+    size_t count = 0, most = TABLE_COST_MOST;
+
+    if (measured == NULL)
+        abort();
+    for (size_t i = 0; i < group->count; i++)
+        if (compare_measured(group->cases[i]))
+            measured[count++] = group->cases[i];
+    if (table->style->width > 30 + TABLE_COST_WIDTH)
+        most = (table->style->width - 30) / TABLE_COST_WIDTH;
+    for (size_t i = 0; i < count; i += most)
+        table_costs_of(table, measured + i, count - i < most ? count - i : most);
+    free(measured);
+}
+
+/* --- errors --- */
+
+static void table_print_errors_of(const struct table *table, const struct run_case *c)
+{
+    struct run_list kinds = {0}; /* kind, first example */
+    unsigned long long total = 0, unfinished = 0;
+
+    for (size_t t = 0; t < c->trials_count; t++) {
+        const struct run_trial *trial = &c->trials[t];
+        total += trial->errors;
+        unfinished += trial->unfinished;
+        for (size_t i = 0; i < trial->errors_by_kind.count; i++) {
+            const char *kind = trial->errors_by_kind.items[i].name;
+            const char *example = facts_find(&trial->errors_examples, kind);
+            if (facts_find(&kinds, kind) == NULL)
+                run_list_add(&kinds, kind, example == NULL ? "" : example);
+        }
+    }
+    for (size_t k = 0; k < kinds.count; k++) {
+        unsigned long long count = 0;
+        for (size_t t = 0; t < c->trials_count; t++) {
+            const char *one = facts_find(&c->trials[t].errors_by_kind, kinds.items[k].name);
+            count += one == NULL ? 0 : strtoull(one, NULL, 10);
+        }
+        table_line(table, "errors of %s: %llu %s%s%s", c->label, count, kinds.items[k].name,
+                   kinds.items[k].value[0] == '\0' ? "" : ", the first: ", kinds.items[k].value);
+    }
+    if (total > 0 && kinds.count == 0)
+        table_line(table, "errors of %s: %llu", c->label, total);
+    if (unfinished > 0)
+        table_line(table,
+                   "unfinished at the end of %s: %llu ops; they are in the latency with "
+                   "their age",
+                   c->label, unfinished);
+    run_list_free(&kinds);
+}
+
+/* SYNs that were dropped and sent again make a tail of 1 to 3 s that is nobody's latency. */
+static void table_print_drops(const struct table *table, const struct run_case *c)
+{
+    unsigned long long drops = 0, retries = 0;
+
+    for (size_t t = 0; t < c->trials_count; t++) {
+        drops += c->trials[t].listen_drops;
+        retries += c->trials[t].syn_retries;
+    }
+    if (drops + retries > 0)
+        table_line(table,
+                   "while %s ran this host dropped %llu connection attempts at a full listen queue "
+                   "and sent %llu SYNs again, each waiting 1 s or more: they make the tail",
+                   c->label, drops, retries);
+}
+
+/* --- the whole --- */
+
+static bool table_any_measured(const struct compare_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (group->cases[i]->trials_count > 0)
+            return true;
+    return false;
+}
+
+static void table_print_group(const struct table *table, const struct compare_group *group)
+{
+    char heading[512];
+    const struct table_style *style = table->style;
+
+    if (!table_any_measured(group))
+        return;
+    heading_format(group->cases[0], heading, sizeof(heading));
+    fprintf(table->out, "%s%s%s  ", style->colour ? "\033[1m" : "", group->cases[0]->workload,
+            style->colour ? "\033[0m" : "");
+    notes_wrap(table->out, term_text(heading), 4,
+               style->width > 12 ? style->width - (unsigned)strlen(group->cases[0]->workload) - 2
+                                 : style->width);
+    struct grid *grid = grid_new();
+    struct table_columns at = table_heading(grid, group);
+    for (size_t i = 0; i < group->count; i++)
+        if (group->cases[i]->trials_count > 0)
+            table_row(table, grid, &at, group, group->cases[i]);
+    grid_print(grid, table->out, style->width, style->colour);
+    grid_free(grid);
+    if (!style->provisional) {
+        table_print_costs(table, group);
+        fputc('\n', table->out);
+        compare_print(group, table->out, style->width);
+        for (size_t i = 0; i < group->count; i++) {
+            table_print_errors_of(table, group->cases[i]);
+            table_print_drops(table, group->cases[i]);
+        }
+    }
+}
+
+static void table_print_unmeasured(const struct table *table)
+{
+    const struct run_result *run = table->run;
+
+    for (size_t i = 0; i < run->cases_count; i++) {
+        const struct run_case *c = &run->cases[i];
+        bool said = c->trials_count > 0 || c->reason[0] == '\0';
+        for (size_t k = 0; k < i && !said; k++) /* once an engine, not once a case */
+            said = run->cases[k].trials_count == 0 && strcmp(run->cases[k].label, c->label) == 0 &&
+                   strcmp(run->cases[k].reason, c->reason) == 0;
+        if (!said)
+            table_line(table, "not measured: %s (%s): %s", c->label, run_status_name(c->status),
+                       c->reason);
+    }
+}
+
+void table_print_host(const struct run_result *run, FILE *out, unsigned width)
+{
+    const struct run_env *env = &run->env;
+    const struct table_style style = {.width = width};
+    const struct table table = {.run = run, .out = out, .style = &style};
+    const char *kernel = facts_find(&env->facts, "kernel");
+    const struct run_settings *settings = &run->settings;
+    char pinned[200] = "not pinned";
+    bool remote = settings->server_via != NULL || settings->client_via != NULL;
+
+    for (size_t i = 0; i < run->cases_count; i++)
+        remote |= run->cases[i].server_address != NULL && strcmp(run->cases[i].link, "lo") != 0 &&
+                  strcmp(run->cases[i].link, "unix") != 0;
+    if (settings->pin && settings->server_cpus != NULL && settings->client_cpus != NULL)
+        snprintf(pinned, sizeof(pinned), "server CPU %s, client CPU %s", settings->server_cpus,
+                 settings->client_cpus);
+    table_line(&table, "host  %.8s, %u core%s, %s; %s; %s", env->fingerprint, env->cores,
+               env->cores == 1 ? "" : "s", kernel == NULL ? "kernel unknown" : kernel, pinned,
+               remote ? "the ends are apart" : "both ends on this host");
+}
+
+void table_print(const struct run_result *run, FILE *out, const struct table_style *style)
+{
+    struct table table = {.run = run, .out = out, .style = style};
+    bool first = true;
+
+    if (!style->provisional)
+        table.notes = notes_new(run);
+    for (size_t i = 0; i < run->cases_count; i++) {
+        if (compare_seen(run, i))
+            continue;
+        struct compare_group group = compare_group(run, i);
+        if (!first && table_any_measured(&group))
+            fputc('\n', out);
+        first = first && !table_any_measured(&group);
+        table_print_group(&table, &group);
+        compare_free(&group);
+    }
+    if (!style->provisional) {
+        table_print_unmeasured(&table);
+        notes_print(table.notes, out, style->width);
+    }
+    notes_free(table.notes);
+}
