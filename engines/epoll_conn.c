@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -187,26 +186,6 @@ static bool epoll_reads(const struct epoll_conn *c)
     return c->state == EPOLL_OPEN && !c->eof && !c->paused && !c->closing && !c->aborting;
 }
 
-/* Reads what is there and forgets it: a close with unread input would send a RST, which takes
- * our own bytes that are still on their way with it. True: something was there. */
-static bool epoll_discard(struct epoll_engine *e, struct epoll_conn *c)
-{
-    char scratch[16384];
-    bool any = false;
-
-    for (int i = 0; i < EPOLL_LAST_WORDS_MAX && !c->eof; i++) {
-        ssize_t n = recv(c->fd, scratch, sizeof(scratch), 0);
-        epoll_syscall(e);
-        if (n < 0)
-            break;
-        if (n == 0)
-            c->eof = true;
-        else
-            any = true;
-    }
-    return any;
-}
-
 /* --- sending --- */
 
 /* The peer may have answered before it closed; that answer is worth more than our failure. */
@@ -286,20 +265,43 @@ static void epoll_will_retry(struct epoll_engine *e)
         e->retry_ns = clock_ns() + EPOLL_RETRY_NS;
 }
 
+/*
+ * Closes in order. A close with unread input would send a RST, which takes our own bytes that
+ * are still on their way with it: on a peer that sends on, FIN, and wait until it has all of
+ * ours. That a peer begins to send after the close cannot be seen, and is its own trouble.
+ */
+static void epoll_finish(struct epoll_engine *e, struct epoll_conn *c)
+{
+    uint64_t calls = 0;
+
+    bool unread = sock_discard(c->fd, &c->eof, &calls);
+    epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
+    if (!unread || c->eof) {
+        epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
+        return;
+    }
+    epoll_syscall(e);
+    shutdown(c->fd, SHUT_WR);
+    c->state = EPOLL_LINGERS;
+    c->deaf = false;
+    epoll_will_retry(e);
+}
+
+static void epoll_linger(struct epoll_engine *e, struct epoll_conn *c)
+{
+    uint64_t calls = 1;
+
+    sock_discard(c->fd, &c->eof, &calls);
+    epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
+    if (c->eof || sock_is_acknowledged(c->fd))
+        epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
+}
+
 /* Everything is sent: does what was to come after. */
 static void epoll_drained(struct epoll_engine *e, struct epoll_conn *c)
 {
     if (c->closing) {
-        /* On a peer that still sends: FIN now, and wait until it has taken all of ours. */
-        if (!c->eof && epoll_discard(e, c) && !c->eof) {
-            epoll_syscall(e);
-            shutdown(c->fd, SHUT_WR);
-            c->state = EPOLL_LINGERS;
-            c->deaf = false;
-            epoll_will_retry(e);
-            return;
-        }
-        epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
+        epoll_finish(e, c);
         return;
     }
     if (c->send_end && !c->fin) {
@@ -309,17 +311,6 @@ static void epoll_drained(struct epoll_engine *e, struct epoll_conn *c)
     }
     if (c->fin && c->eof)
         epoll_end(e, c, ENGINE_CLOSED_BY_PEER, 0);
-}
-
-/* Closed by us while the peer sent on: until it ends too, or has acknowledged all. */
-static void epoll_linger(struct epoll_engine *e, struct epoll_conn *c)
-{
-    int unacknowledged = 0;
-
-    epoll_discard(e, c);
-    epoll_syscall(e);
-    if (c->eof || ioctl(c->fd, TIOCOUTQ, &unacknowledged) < 0 || unacknowledged == 0)
-        epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
 }
 
 /* Does all that calls down have asked of the connection. */
@@ -448,10 +439,8 @@ static void epoll_connect_event(struct epoll_engine *e, struct epoll_conn *c, ui
  */
 static void epoll_hung_up(struct epoll_engine *e, struct epoll_conn *c, uint32_t events)
 {
-    int unread = 0;
-
     epoll_syscall(e);
-    if ((events & EPOLLERR) && (c->eof || ioctl(c->fd, FIONREAD, &unread) < 0 || unread == 0)) {
+    if ((events & EPOLLERR) && (c->eof || !sock_has_unread(c->fd))) {
         int err = sock_error(c->fd);
         epoll_syscall(e);
         if (err != 0) {

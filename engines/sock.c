@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,6 +15,9 @@
 
 #define SOCK_BACKOFF_MIN_NS (10 * NS_PER_MS)
 #define SOCK_BACKOFF_MAX_NS (100 * NS_PER_MS)
+/* At once: a peer that sends without end must not keep the others waiting. */
+#define SOCK_DISCARD_BYTES 16384
+#define SOCK_DISCARDS_MAX  64
 
 static int sock_set(int fd, int level, int name, int value)
 {
@@ -306,6 +310,38 @@ int sock_error(int fd)
     socklen_t size = sizeof(err);
 
     return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0 ? errno : err;
+}
+
+bool sock_discard(int fd, bool *eof, uint64_t *calls)
+{
+    char scratch[SOCK_DISCARD_BYTES];
+    bool any = false;
+
+    for (int i = 0; i < SOCK_DISCARDS_MAX && !*eof; i++) {
+        ssize_t n = recv(fd, scratch, sizeof(scratch), MSG_DONTWAIT);
+        ++*calls;
+        if (n < 0)
+            break;
+        if (n == 0)
+            *eof = true;
+        else
+            any = true;
+    }
+    return any;
+}
+
+bool sock_has_unread(int fd)
+{
+    int unread = 0;
+
+    return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+bool sock_is_acknowledged(int fd)
+{
+    int left = 0;
+
+    return ioctl(fd, TIOCOUTQ, &left) < 0 || left == 0;
 }
 
 void sock_set_abort(int fd)

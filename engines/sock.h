@@ -43,6 +43,12 @@ bool sock_connect_failed_here(int err);
 bool sock_accept_must_pause(int err);
 /* The pending error of a socket, positive or 0. */
 int sock_error(int fd);
+/* Reads what is there, without waiting, and forgets it; *eof is set when the peer has ended. True
+ * if there was anything. *calls grows by the system calls made. */
+bool sock_discard(int fd, bool *eof, uint64_t *calls);
+bool sock_has_unread(int fd);
+/* All that was sent has arrived at the peer's kernel, or never will. */
+bool sock_is_acknowledged(int fd);
 /* close(fd) will send a RST. */
 void sock_set_abort(int fd);
 /* sendfile() has no MSG_NOSIGNAL: blocks SIGPIPE in the calling thread, which owns the instance. */
