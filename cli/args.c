@@ -10,9 +10,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
+#include "cli/term.h"
 #include "core/parse.h"
 
 #define ARGS_OPTIONS_MAX 256
@@ -22,8 +21,8 @@
 
 /* argp's view of a command: option i of argp has row rows[i] (NULL: a heading). */
 struct args_argp {
-    struct argp_option options[ARGS_OPTIONS_MAX + ARGS_GROUPS_MAX + 2];
-    const struct option_def *rows[ARGS_OPTIONS_MAX + ARGS_GROUPS_MAX + 2];
+    struct argp_option options[2 * ARGS_OPTIONS_MAX + ARGS_GROUPS_MAX + 2];
+    const struct option_def *rows[2 * ARGS_OPTIONS_MAX + ARGS_GROUPS_MAX + 2];
     char *texts[2 * ARGS_OPTIONS_MAX];
     const char *groups[ARGS_GROUPS_MAX];
     unsigned count, texts_count, groups_count;
@@ -85,6 +84,16 @@ const char *args_argument(const struct option_def *def, char *out, size_t out_si
     return out;
 }
 
+const char *args_default(const struct option_def *def)
+{
+    const char *text = def->fallback;
+
+    if (text == NULL || def->type == OPTION_FLAG || text[0] == '\0' || strcmp(text, "0") == 0 ||
+        strcmp(text, "0s") == 0)
+        return NULL;
+    return text;
+}
+
 static char *args_keep(struct args_argp *argp, char *text)
 {
     if (text == NULL)
@@ -117,7 +126,8 @@ struct args_build {
     bool for_help;
 };
 
-/* A flag takes an optional yes or no, which help does not show. */
+/* For a flag, --name may have a value (--name=no), which help does not show; -n may not, so that
+ * letters can stand together: getopt knows a value of a letter only for all of its forms. */
 static void args_add(void *context, const struct option_def *def)
 {
     const struct args_build *build = context;
@@ -125,12 +135,12 @@ static void args_add(void *context, const struct option_def *def)
     char choices[160], *doc = NULL;
     const char *argument = args_argument(def, choices, sizeof(choices));
     bool optional = def->type == OPTION_FLAG || def->type == OPTION_TIME_OPT;
-    bool shown = def->fallback != NULL && def->fallback[0] != '\0' && def->type != OPTION_FLAG;
+    const char *fallback = args_default(def);
     int group = args_group(argp, def->group);
     int key = ARGS_KEY_FIRST + (int)argp->count;
 
-    if (asprintf(&doc, "%s%s%s%s", def->help, shown ? " (default " : "", shown ? def->fallback : "",
-                 shown ? ")" : "") < 0)
+    if (asprintf(&doc, "%s%s%s%s", def->help, fallback == NULL ? "" : " (default ",
+                 fallback == NULL ? "" : fallback, fallback == NULL ? "" : ")") < 0)
         doc = NULL;
     if (argument == choices)
         argument = args_keep(argp, strdup(choices));
@@ -139,6 +149,11 @@ static void args_add(void *context, const struct option_def *def)
     if (def->letter > 0 && !argp->letters[(unsigned char)def->letter]) {
         argp->letters[(unsigned char)def->letter] = true;
         key = def->letter;
+    }
+    if (key == def->letter && def->type == OPTION_FLAG && !build->for_help) {
+        argp->rows[argp->count] = def;
+        argp->options[argp->count++] = (struct argp_option){.key = key, .group = group};
+        key = ARGS_KEY_FIRST + (int)argp->count;
     }
     argp->rows[argp->count] = def;
     argp->options[argp->count++] = (struct argp_option){
@@ -367,6 +382,17 @@ const char *args_value(const struct args *args, const char *name, bool *found)
 
 /* --- help --- */
 
+/* argp breaks lines at 79 unless its variable says otherwise; what the user put there stays. */
+static void args_help_width(FILE *out)
+{
+    char text[64];
+    unsigned columns = term_columns(out);
+
+    columns = columns == 0 ? 80 : columns < 60 ? 60 : columns > 120 ? 120 : columns;
+    snprintf(text, sizeof(text), "no-dup-args-note,rmargin=%u", columns - 1);
+    setenv("ARGP_HELP_FMT", text, 0);
+}
+
 void args_help(const struct command *command, FILE *out)
 {
     struct args_argp *built = calloc(1, sizeof(*built));
@@ -376,12 +402,13 @@ void args_help(const struct command *command, FILE *out)
         asprintf(&doc, "%s\v%s", command->help, command->about == NULL ? "" : command->about) < 0)
         abort();
     args_build(command, built, true);
+    args_help_width(out);
     const struct argp argp = {
         .options = built->options,
         .args_doc = command->words,
         .doc = doc,
     };
-    argp_help(&argp, out, ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
+    argp_help(&argp, out, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC, name);
     args_unbuild(built);
     free(built);
     free(name);

@@ -54,6 +54,9 @@ void args_help(const struct command *command, FILE *out);
 /* What a person may write after the option: "N", "TIME", "fin|rst"; NULL if nothing. */
 const char *args_argument(const struct option_def *def, char *out, size_t out_size);
 
+/* The default that help shows; NULL where there is none, or it is "off" or "not at all". */
+const char *args_default(const struct option_def *def);
+
 /* Calls each() once a name for all rows of the command's tables, in order. */
 void args_each(const struct command *command,
                void (*each)(void *context, const struct option_def *def), void *context);

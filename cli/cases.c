@@ -275,13 +275,13 @@ static int cases_axes_args(struct cases_plan *plan, const struct args *args)
     return CLI_OK;
 }
 
-/* WORKLOAD and URL are words for --workload and --server. */
+/* WORKLOAD and HOST:PORT are words for --workload and --server. */
 static int cases_axes_words(struct cases_plan *plan, const struct args *args)
 {
     static const char *const schemes[] = {"tcp://", "echo://", NULL};
 
     if (args->words_count > 2) {
-        lab_fail(plan->err, EINVAL, "'%s' is one word too many: lab run [WORKLOAD [URL]]",
+        lab_fail(plan->err, EINVAL, "'%s' is one word too many: lab run [WORKLOAD [HOST:PORT]]",
                  args->words[2]);
         return CLI_USAGE;
     }

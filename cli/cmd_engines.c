@@ -15,6 +15,8 @@
 #include "cli/term.h"
 #include "engines/engine.h"
 
+#define ENGINES_CONNS_MANY 1000000 /* more than fds: no limit to speak of */
+
 struct engines_options {
     bool json;
 };
@@ -51,7 +53,7 @@ static int engines_ask(const char *text, struct engines_answer *answer, struct l
     int r = specs_parse(text, &answer->spec, err);
     if (r == -ENOSYS) {
         answer->ops = answer->spec.ops;
-        snprintf(answer->reason, sizeof(answer->reason), "not built in: %s", answer->ops->absent);
+        snprintf(answer->reason, sizeof(answer->reason), "%s", answer->ops->absent);
         return 0;
     }
     if (r < 0)
@@ -113,7 +115,7 @@ static void engines_print_caps(const struct engine_caps *caps)
     grid_set(grid, row, state, "%s", caps->spins ? "spins" : "sleeps");
     row = grid_row(grid);
     grid_set(grid, row, name, "connections an instance");
-    if (caps->conns_max == 0 || caps->conns_max == UINT32_MAX)
+    if (caps->conns_max == 0 || caps->conns_max >= ENGINES_CONNS_MANY)
         grid_set(grid, row, state, "any");
     else
         grid_set(grid, row, state, "%u", caps->conns_max);

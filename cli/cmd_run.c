@@ -77,13 +77,16 @@ static int run_reference(struct run_command *command, struct lab_error *err)
 
     if (command->options.reference[0] == '\0')
         return CLI_OK;
-    int parsed = specs_parse(command->options.reference, &spec, err);
+    struct lab_error why;
+    int parsed = specs_parse(command->options.reference, &spec, &why);
     for (size_t i = 0; i < result->cases_count && parsed == 0; i++)
         if (strcmp(result->cases[i].client_spec, spec.text) == 0)
             r = CLI_OK;
     if (r == CLI_OK)
         command->result.settings.reference_spec = run_text(spec.text);
-    else if (parsed == 0)
+    else if (parsed < 0)
+        lab_fail(err, EINVAL, "--reference: %s", why.text);
+    else
         lab_fail(err, EINVAL, "--reference %s is not measured: name it with --engine too",
                  command->options.reference);
     engine_spec_free(&spec);

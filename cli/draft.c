@@ -305,6 +305,18 @@ static void draft_engine_free(struct draft_engine *engine)
     free(engine->text);
 }
 
+/* Why it cannot run, without the engine's name in front, which stands there already. */
+static void draft_cannot(struct run_case *c, enum run_status status, const char *name,
+                         const char *reason)
+{
+    size_t size = strlen(name);
+
+    if (strncmp(reason, name, size) == 0 && strncmp(reason + size, ": ", 2) == 0)
+        reason += size + 2;
+    c->status = status;
+    snprintf(c->reason, sizeof(c->reason), "%s", reason);
+}
+
 static void draft_probe(const struct draft *draft, struct draft_engine *engine,
                         uint64_t message_size, struct run_case *c)
 {
@@ -317,8 +329,7 @@ static void draft_probe(const struct draft *draft, struct draft_engine *engine,
     };
 
     if (engine->spec.ops->probe(&config, &engine->caps, &why) < 0) {
-        c->status = RUN_CANNOT_RUN;
-        snprintf(c->reason, sizeof(c->reason), "%s", why.text);
+        draft_cannot(c, RUN_CANNOT_RUN, engine->spec.ops->name, why.text);
     } else if (draft->options.link == CASE_LINK_UNIX && !engine->caps.unix_sockets &&
                !engine->caps.both_sides) {
         c->status = RUN_CANNOT_RUN;
@@ -335,8 +346,7 @@ static int draft_engine(const struct draft *draft, const char *text, const char 
 
     int r = specs_parse(text, &engine->spec, &why);
     if (r == -ENOSYS) {
-        c->status = RUN_NOT_BUILT;
-        snprintf(c->reason, sizeof(c->reason), "%s", why.text);
+        draft_cannot(c, RUN_NOT_BUILT, engine->spec.ops->name, why.text);
     } else if (r < 0) {
         lab_fail(err, EINVAL, "%s%s", context, why.text);
         return CLI_USAGE;

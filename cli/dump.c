@@ -3,10 +3,13 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/args.h"
 #include "cli/cli.h"
+#include "client/workload.h"
+#include "engines/engine.h"
 
 /* roff takes a leading dot or quote for a request and a bare hyphen for one to break at. */
 static void dump_roff(const char *text)
@@ -23,18 +26,31 @@ static void dump_roff(const char *text)
     }
 }
 
-static void dump_man_option(void *context, const struct option_def *def)
+/* Paragraphs, as blank lines part them. */
+static void dump_roff_text(const char *text)
 {
-    const char **group = context;
+    for (;;) {
+        const char *end = strstr(text, "\n\n");
+        if (end == NULL) {
+            dump_roff(text);
+            fputc('\n', stdout);
+            return;
+        }
+        char *paragraph = strndup(text, (size_t)(end - text));
+        if (paragraph == NULL)
+            abort();
+        dump_roff(paragraph);
+        fputs("\n.PP\n", stdout);
+        free(paragraph);
+        text = end + 2;
+    }
+}
+
+static void dump_man_option(const struct option_def *def)
+{
     char choices[160];
     const char *argument = args_argument(def, choices, sizeof(choices));
 
-    if (def->group != NULL && (*group == NULL || strcmp(*group, def->group) != 0)) {
-        *group = def->group;
-        fputs(".PP\n.I ", stdout);
-        dump_roff(def->group);
-        fputc('\n', stdout);
-    }
     fputs(".TP\n", stdout);
     if (def->letter != 0)
         printf("\\fB\\-%c\\fR, ", def->letter);
@@ -48,19 +64,60 @@ static void dump_man_option(void *context, const struct option_def *def)
     }
     fputc('\n', stdout);
     dump_roff(def->help);
-    if (def->fallback != NULL && def->fallback[0] != '\0' && def->type != OPTION_FLAG) {
+    if (args_default(def) != NULL) {
         fputs(" (default ", stdout);
-        dump_roff(def->fallback);
+        dump_roff(args_default(def));
         fputc(')', stdout);
     }
     fputs(".\n", stdout);
+}
+
+/* The group that is being written; tables mix them. */
+struct dump_group {
+    const char *name, *next; /* next: the first one that is not written yet */
+    const char *written[32];
+    unsigned written_count;
+};
+
+static bool dump_is_written(const struct dump_group *group, const char *name)
+{
+    for (unsigned i = 0; i < group->written_count; i++)
+        if (strcmp(group->written[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void dump_group_option(void *context, const struct option_def *def)
+{
+    struct dump_group *group = context;
+    const char *name = def->group == NULL ? "Other" : def->group;
+
+    if (group->name != NULL && strcmp(group->name, name) == 0)
+        dump_man_option(def);
+    else if (group->next == NULL && !dump_is_written(group, name))
+        group->next = name;
+}
+
+static void dump_man_options(const struct command *command)
+{
+    struct dump_group group = {0};
+
+    args_each(command, dump_group_option, &group);
+    while (group.next != NULL && group.written_count < 32) {
+        group.name = group.next;
+        group.written[group.written_count++] = group.name;
+        group.next = NULL;
+        fputs(".PP\n.I ", stdout);
+        dump_roff(group.name);
+        fputc('\n', stdout);
+        args_each(command, dump_group_option, &group);
+    }
 }
 
 static void dump_man(void)
 {
     for (unsigned i = 0; commands[i] != NULL; i++) {
         const struct command *command = commands[i];
-        const char *group = NULL;
         if (command->hidden)
             continue;
         fputs(".SS \"lab ", stdout);
@@ -75,10 +132,9 @@ static void dump_man(void)
         fputs(".\n", stdout);
         if (command->about != NULL) {
             fputs(".PP\n", stdout);
-            dump_roff(command->about);
-            fputc('\n', stdout);
+            dump_roff_text(command->about);
         }
-        args_each(command, dump_man_option, &group);
+        dump_man_options(command);
     }
 }
 
@@ -127,10 +183,21 @@ int dump_options(int argc, char **argv)
                 puts(commands[i]->name);
         return CLI_OK;
     }
+    if (argc == 1 && strcmp(argv[0], "engines") == 0) {
+        for (unsigned i = 0; engine_registry[i] != NULL; i++)
+            puts(engine_registry[i]->name);
+        return CLI_OK;
+    }
+    if (argc == 1 && strcmp(argv[0], "workloads") == 0) {
+        for (unsigned i = 0; client_workloads[i] != NULL; i++)
+            puts(client_workload_name(client_workloads[i]));
+        return CLI_OK;
+    }
     if (argc == 2 && strcmp(argv[0], "words") == 0)
         return dump_command(argv[1], dump_word);
     if (argc == 2 && strcmp(argv[0], "choices") == 0)
         return dump_command(argv[1], dump_choice);
-    return cli_fail(CLI_USAGE, "--dump-options takes: man, commands, words COMMAND, or choices "
-                               "COMMAND");
+    return cli_fail(CLI_USAGE,
+                    "--dump-options takes: man, commands, engines, workloads, words COMMAND "
+                    "or choices COMMAND");
 }
