@@ -27,7 +27,8 @@ int sock_probe(const struct engine_config *config, struct engine_caps *caps, str
  * that nobody listens on any more is replaced. -errno with a sentence; nothing is left. */
 int sock_listen(struct sock_listener *listener, const struct addr *addr,
                 const struct engine_config *config, int flags, struct lab_error *err);
-/* For those that close the fd themselves (through a ring): the rest of sock_listener_close. */
+/* For those that close the fd themselves (through a ring): the rest of sock_listener_close. The
+ * fd must still be open: a socket keeps the inode of its path, so that it is not another's. */
 void sock_listener_unlink(struct sock_listener *listener);
 void sock_listener_close(struct sock_listener *listener); /* unlinks its unix path too */
 

@@ -23,7 +23,7 @@ static int spec_unknown(const char *name, struct lab_error *err)
 
     for (unsigned i = 0; engine_registry[i] != NULL && count < SPEC_NAMES_MAX; i++) {
         names[count++] = engine_registry[i]->name;
-        if (used < sizeof(known))
+        if (used < sizeof(known) && (engine_registry[i]->flags & ENGINE_FOR_TESTS) == 0)
             used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i == 0 ? "" : ", ",
                                      engine_registry[i]->name);
     }
@@ -49,42 +49,6 @@ static const struct option_def *spec_row(const struct engine_spec *spec, unsigne
     return NULL;
 }
 
-static bool spec_row_needs_value(const struct option_def *row, const void *options)
-{
-    const char *field = (const char *)options + row->offset;
-
-    if (row->type == OPTION_FLAG)
-        return !*(const bool *)field;
-    if (row->type == OPTION_TIME_OPT)
-        return *(const uint64_t *)field != OPTION_ALWAYS;
-    return true;
-}
-
-static int spec_normalise(struct engine_spec *spec, struct lab_error *err)
-{
-    char text[sizeof(spec->text)];
-    size_t used = (size_t)snprintf(text, sizeof(text), "%s", spec->ops->name);
-    const struct option_def *row;
-    char before = ':';
-
-    for (unsigned i = 0; (row = spec_row(spec, i)) != NULL; i++) {
-        char value[OPTION_TEXT_MAX];
-        if (option_is_default(row, spec->options))
-            continue;
-        bool bare = !spec_row_needs_value(row, spec->options);
-        if (!bare)
-            option_format(row, spec->options, value, sizeof(value));
-        used += (size_t)snprintf(text + used, sizeof(text) - used, "%c%s%s%s", before, row->name,
-                                 bare ? "" : "=", bare ? "" : value);
-        if (used >= sizeof(text))
-            return lab_fail(err, EINVAL, "%s: the options are too long, at most %zu characters",
-                            spec->ops->name, sizeof(text) - 1);
-        before = ',';
-    }
-    memcpy(spec->text, text, used + 1);
-    return 0;
-}
-
 static int spec_set_options(struct engine_spec *spec, const char *list, struct lab_error *err)
 {
     const struct option_def *const tables[] = {
@@ -92,16 +56,26 @@ static int spec_set_options(struct engine_spec *spec, const char *list, struct l
         spec->ops->options, /* NULL ends the list early */
         NULL,
     };
+    const char *name = spec->ops->name;
     char context[SPEC_NAME_MAX + 3];
 
     spec->options = calloc(1, spec->ops->options_size);
     if (spec->options == NULL)
-        return lab_fail(err, ENOMEM, "%s: no memory for its options", spec->ops->name);
+        return lab_fail(err, ENOMEM, "%s: no memory for its options", name);
     for (unsigned i = 0; tables[i] != NULL; i++)
         option_defaults(tables[i], spec->options);
-    snprintf(context, sizeof(context), "%s: ", spec->ops->name);
+    snprintf(context, sizeof(context), "%s: ", name);
     int r = option_parse_list(tables, spec->options, list, context, err);
-    return r < 0 ? r : spec_normalise(spec, err);
+    if (r < 0)
+        return r;
+    size_t used = (size_t)snprintf(spec->text, sizeof(spec->text), "%s:", name);
+    r = option_format_list(tables, spec->options, spec->text + used, sizeof(spec->text) - used);
+    if (r < 0)
+        return lab_fail(err, EINVAL, "%s: too many options, at most %zu characters", name,
+                        sizeof(spec->text) - used - 1);
+    if (spec->text[used] == '\0')
+        spec->text[used - 1] = '\0'; /* all defaults: the bare name */
+    return 0;
 }
 
 int engine_spec_parse(const char *text, struct engine_spec *spec, struct lab_error *err)
@@ -160,10 +134,17 @@ int engine_spec_parse_inner(const char *value, struct engine_spec *inner, struct
         return lab_fail(err, EINVAL, "an inner engine's spec has at most %zu characters",
                         sizeof(text) - 1);
     char separator = ':';
-    for (char *c = strchr(text, '+'); c != NULL; c = strchr(c, '+')) {
-        *c = separator;
-        separator = ',';
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (*from == '+' && from[1] != '+') {
+            *to++ = separator;
+            separator = ',';
+        } else {
+            from += *from == '+';
+            *to++ = *from;
+        }
     }
+    *to = '\0';
     int r = engine_spec_parse(text, &parsed, err);
     if (r < 0)
         return r;
