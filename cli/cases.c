@@ -112,11 +112,11 @@ static int cases_job_run_option(const struct args *args, const struct job *job,
     if (typed)
         return CLI_OK;
     snprintf(context, sizeof(context), "%.60s:%u: ", job->path, pair->line);
-    if (strcmp(pair->name, "job") == 0) {
-        lab_fail(err, EINVAL, "%sa job file cannot name another", context);
+    if (strcmp(pair->name, "job") == 0 || strcmp(pair->name, "section") == 0) {
+        lab_fail(err, EINVAL, "%s'%s' is for the command line", context, pair->name);
         return CLI_USAGE;
     }
-    return option_set(def, options, pair->value, context, err) < 0 ? CLI_USAGE : CLI_OK;
+    return draft_option_set(def, options, pair->value, context, err);
 }
 
 static int cases_job_section(const struct job *job, const struct job_section *section,
@@ -488,14 +488,55 @@ static int cases_none(struct cases_plan *plan)
     return CLI_UNAVAILABLE;
 }
 
+static bool cases_section_wanted(const struct run_options *options,
+                                 const struct job_section *section)
+{
+    bool wanted = options->sections.count == 0;
+    for (size_t i = 0; i < options->sections.count && !wanted; i++)
+        wanted = strcmp(options->sections.items[i].name, section->name) == 0;
+    return wanted;
+}
+
+/* Every --section is one of the file's. */
+static int cases_sections_check(const struct job *job, const struct run_options *options,
+                                struct lab_error *err)
+{
+    const char *names[JOB_SECTIONS_MAX + 1];
+
+    if (job == NULL && options->sections.count > 0) {
+        lab_fail(err, EINVAL, "--section is one of a job file's: add --job FILE");
+        return CLI_USAGE;
+    }
+    for (size_t s = 0; s < options->sections.count; s++) {
+        const char *wanted = options->sections.items[s].name;
+        size_t count = 0;
+        bool found = false;
+        for (; count < job->count; count++) {
+            names[count] = job->sections[count].name;
+            found = found || strcmp(names[count], wanted) == 0;
+        }
+        names[count] = NULL;
+        if (found)
+            continue;
+        const char *suggestion = parse_suggest(wanted, names);
+        lab_fail(err, EINVAL, "--section: %s has no section '%s'%s%s%s", job->path, wanted,
+                 suggestion == NULL ? "" : ": did you mean '", suggestion == NULL ? "" : suggestion,
+                 suggestion == NULL ? "" : "'?");
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
 int cases_plan(const struct args *args, const struct job *job, const struct run_options *options,
                struct run_result *result, struct lab_error *err)
 {
     struct cases_plan plan = {.options = options, .result = result, .err = err};
     size_t sections = job == NULL || job->count == 0 ? 1 : job->count;
-    int r = CLI_OK;
+    int r = cases_sections_check(job, options, err);
 
     for (size_t i = 0; i < sections && r == CLI_OK; i++) {
+        if (job != NULL && job->count > 0 && !cases_section_wanted(options, &job->sections[i]))
+            continue;
         if (job != NULL)
             r = cases_axes_job(&plan, job, &job->global);
         if (r == CLI_OK && job != NULL && job->count > 0)

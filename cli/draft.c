@@ -68,6 +68,21 @@ void draft_free(struct draft *draft)
     *draft = (struct draft){0};
 }
 
+int draft_option_set(const struct option_def *def, void *into, const char *value,
+                     const char *context, struct lab_error *err)
+{
+    struct lab_error why = {0};
+
+    if (option_set(def, into, value, context, &why) == 0)
+        return CLI_OK;
+    /* A custom option's own sentence knows no file and no line. */
+    if (strncmp(context, "--", 2) == 0 || strncmp(why.text, context, strlen(context)) == 0)
+        lab_fail(err, EINVAL, "%s", why.text);
+    else
+        lab_fail(err, EINVAL, "%s%s", context, why.text);
+    return CLI_USAGE;
+}
+
 int draft_set(struct draft *draft, const char *name, const char *value, const char *context,
               bool *known, struct lab_error *err)
 {
@@ -91,7 +106,7 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
             continue;
         *known = true;
         client = client || targets[t].client;
-        if (option_set(def, targets[t].into, value, context, err) < 0)
+        if (draft_option_set(def, targets[t].into, value, context, err) != CLI_OK)
             return CLI_USAGE;
     }
     if (strcmp(name, "connections") == 0 && draft->load.connections == 0) {

@@ -27,6 +27,10 @@ int draft_begin(struct draft *draft, const char *workload, const char *context,
                 struct lab_error *err);
 void draft_free(struct draft *draft); /* fine after a draft_begin that failed */
 
+/* option_set(), with the context in front of every error. */
+int draft_option_set(const struct option_def *def, void *into, const char *value,
+                     const char *context, struct lab_error *err);
+
 /* Sets a value (NULL: given without one) in every table that knows the name; *known tells
  * whether one does. name is to outlive the draft. */
 int draft_set(struct draft *draft, const char *name, const char *value, const char *context,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/facts.h"
+#include "cli/run_options.h"
 #include "client/load.h"
 #include "server/serve.h"
 
@@ -54,7 +55,7 @@ static bool heading_is_default(const struct option_def *def, const char *value)
     return strcmp(formatted, value) == 0;
 }
 
-static const struct option_def *heading_option(const struct run_case *c, const char *name)
+const struct option_def *heading_option(const struct run_case *c, const char *name)
 {
     const struct client_workload *client = client_workload_find(c->workload);
     const struct server_workload *server = server_workload_find(c->workload);
@@ -66,6 +67,8 @@ static const struct option_def *heading_option(const struct run_case *c, const c
         def = option_find(serve_options, name);
     if (def == NULL && server != NULL)
         def = option_find(server->options, name);
+    if (def == NULL)
+        def = option_find(case_options, name);
     return def;
 }
 
@@ -96,14 +99,14 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
                                        "rate",   "arrival", "reconnect",   "duration",
                                        "warmup", "cc",      NULL};
     struct heading h = {.out = out, .room = out_size};
-    const char *size = facts_find(&c->params, "size");
+    bool one_way = heading_is_set(c, "one-way");
+    const char *size = facts_find(&c->params, one_way ? "write-size" : "size");
     const char *cc = facts_find(&c->params, "cc");
 
     out[0] = '\0';
     if (size != NULL) {
         bool bare = size[strspn(size, "0123456789")] == '\0';
-        heading_add(&h, "%s%s%s", size, bare ? " B" : "",
-                    heading_is_set(c, "one-way") ? " writes one way" : "");
+        heading_add(&h, "%s%s%s", size, bare ? " B" : "", one_way ? " writes one way" : "");
     }
     heading_load(&h, c);
     for (size_t i = 0; i < c->params.count; i++) {

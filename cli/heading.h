@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "core/option.h"
 #include "run/run.h"
 
 /* "64 B, 32 connections, depth 1, closed loop, kept connections"; returns out. */
@@ -14,6 +15,9 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
 
 /* Whether the two belong into one table: the same workload and parameters. */
 bool heading_same(const struct run_case *a, const struct run_case *b);
+
+/* The table row of one of the case's parameters; NULL if no table has it. */
+const struct option_def *heading_option(const struct run_case *c, const char *name);
 
 bool heading_is_set(const struct run_case *c, const char *switch_name); /* "yes" */
 

@@ -94,7 +94,10 @@ static void job_heading(struct job_reader *reader, const char *line)
     memcpy(name, from, size);
     name[size] = '\0';
     reader->named = false;
-    reader->section = job_section_add(reader, text_clean(name));
+    if (text_is_clean(name))
+        reader->section = job_section_add(reader, name);
+    else
+        job_fail(reader, reader->line, "a section's name is plain text");
 }
 
 /* libinih's reader: like fgets, but a line that does not fit is an error. */
@@ -205,6 +208,8 @@ int job_parse(const char *text, size_t size, const char *path, struct job *job,
         job_free(job);
         return lab_fail(err, ENOMEM, "%s: no memory", path);
     }
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        reader.at += 3; /* a byte order mark, which the reader of headings would not know */
     if (size > JOB_BYTES_MAX)
         reader.result = lab_fail(err, EFBIG, "%s: larger than 1 MiB: not a job file", path);
     int line = reader.result == 0 ? ini_parse_stream(job_line, &reader, job_pair_read, &reader) : 0;

@@ -12,6 +12,8 @@
 
 #include "cli/cli.h"
 #include "cli/facts.h"
+#include "cli/heading.h"
+#include "core/parse.h"
 
 #define JSON_BEYOND_LEAST 10 /* samples beyond a percentile, or it is not given */
 
@@ -50,6 +52,53 @@ static json_t *json_list(const struct run_list *list)
     json_t *object = json_object();
     for (size_t i = 0; i < list->count; i++)
         json_object_set_new(object, list->items[i].name, json_text(list->items[i].value));
+    return object;
+}
+
+/* A parameter as a number where it is one, its unit in its name: size_bytes, duration_s. */
+static void json_param(json_t *object, const struct run_case *c, const struct run_setting *param)
+{
+    const struct option_def *def = heading_option(c, param->name);
+    enum option_type type = def == NULL ? OPTION_TEXT : def->type;
+    json_t *value = NULL;
+    const char *unit = "";
+    char name[96];
+    uint64_t number = 0;
+
+    switch (type) {
+    case OPTION_FLAG: value = json_boolean(strcmp(param->value, "yes") == 0); break;
+    case OPTION_COUNT:
+    case OPTION_RATE:
+        unit = type == OPTION_RATE ? "_per_s" : "";
+        if (parse_count(param->value, param->name, &number, NULL) == 0)
+            value = json_count(number);
+        break;
+    case OPTION_SIZE:
+        unit = "_bytes";
+        if (parse_size(param->value, param->name, &number, NULL) == 0)
+            value = json_count(number);
+        break;
+    case OPTION_TIME:
+    case OPTION_SECONDS:
+        unit = "_s";
+        if (parse_time(param->value, param->name, true, &number, NULL) == 0)
+            value = json_number((double)number / 1e9);
+        break;
+    default: value = json_text(param->value);
+    }
+    snprintf(name, sizeof(name), "%s%s", param->name, unit);
+    for (char *at = name; *at != '\0'; at++)
+        if (*at == '-')
+            *at = '_';
+    json_object_set_new(object, name, value != NULL ? value : json_null());
+}
+
+static json_t *json_params(const struct run_case *c)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; i < c->params.count; i++)
+        json_param(object, c, &c->params.items[i]);
     return object;
 }
 
@@ -476,7 +525,7 @@ static json_t *json_case(const struct run_case *c, bool compact)
                                   json_capabilities(server)));
     json_object_set_new(object, "link", json_text(c->link));
     json_object_set_new(object, "wait", json_text(c->wait));
-    json_object_set_new(object, "params", json_list(&c->params));
+    json_object_set_new(object, "params", json_params(c));
     json_object_set_new(object, "summary", json_summary(c, compact));
     for (size_t t = 0; t < c->trials_count; t++)
         json_array_append_new(trials, json_trial(c, &c->trials[t], compact));

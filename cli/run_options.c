@@ -111,6 +111,16 @@ static int set_client_via(void *options, const char *value, struct lab_error *er
     return 0;
 }
 
+static int set_section(void *options, const char *value, struct lab_error *err)
+{
+    struct run_options *run = options;
+
+    if (value == NULL || value[0] == '\0')
+        return lab_fail(err, EINVAL, "--section takes the name of a section of the job file");
+    run_list_add(&run->sections, value, "");
+    return 0;
+}
+
 const struct option_def run_options[] = {
     {.name = "trials",
      .letter = 'r',
@@ -126,6 +136,12 @@ const struct option_def run_options[] = {
      .offset = RUN(job),
      .argument = "FILE",
      .help = "cases from a job file; what the command line says as well is taken from there",
+     .group = "What is measured"},
+    {.name = "section",
+     .type = OPTION_CUSTOM,
+     .argument = "NAME",
+     .set = set_section,
+     .help = "of the job file only this section; may be repeated",
      .group = "What is measured"},
     {.name = "reference",
      .type = OPTION_TEXT,
@@ -227,4 +243,5 @@ void run_options_free(struct run_options *options)
 {
     run_list_free(&options->client_via);
     run_list_free(&options->labels);
+    run_list_free(&options->sections);
 }

@@ -35,6 +35,7 @@ struct run_options {
     char server_via[OPTION_TEXT_MAX];
     struct run_list client_via; /* values only */
     struct run_list labels;
+    struct run_list sections; /* names only */
 };
 
 extern const struct option_def case_options[], run_options[];
