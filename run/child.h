@@ -7,6 +7,8 @@
 #ifndef LAB_RUN_CHILD_H
 #define LAB_RUN_CHILD_H
 
+#include <stdbool.h>
+
 #include "core/record.h"
 
 #define CHILD_SLICES 20

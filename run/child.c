@@ -1,0 +1,281 @@
+/* See child.h. */
+#include "run/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/parse.h"
+#include "run/channel.h"
+#include "run/snapshot.h"
+
+#define CHILD_CPUS_MAX 1024
+#define CHILD_LOOK_NS  (20 * NS_PER_MS)
+
+static struct channel channel = {.in = -1, .out = -1};
+
+int child_channel_take(struct lab_error *err)
+{
+    int in = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    int out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    if (in < 0 || out < 0 || null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        return lab_fail(err, errno, "--control: cannot take stdin and stdout: %s", strerror(errno));
+    close(null);
+    channel_open(&channel, in, out);
+    return 0;
+}
+
+bool child_has_channel(void)
+{
+    return channel.in >= 0;
+}
+
+static int child_say(Lab__Report *report)
+{
+    return child_has_channel() ? channel_send(&channel, &report->base) : 0;
+}
+
+void child_fail(int exit_code, const char *text)
+{
+    Lab__Failure failure = LAB__FAILURE__INIT;
+    Lab__Report report = LAB__REPORT__INIT;
+
+    failure.exit_code = (uint32_t)exit_code;
+    failure.text = (char *)text;
+    report.what_case = LAB__REPORT__WHAT_FAILURE;
+    report.failure = &failure;
+    child_say(&report);
+}
+
+void child_note(const char *text)
+{
+    Lab__Report report = LAB__REPORT__INIT;
+    report.what_case = LAB__REPORT__WHAT_NOTE;
+    report.note = (char *)text;
+    child_say(&report);
+}
+
+void child_prepare(void)
+{
+    /* Sleeps end when they should; the default slack of 50 us is half a round trip. */
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+}
+
+int child_pin(const char *cpu_list, struct lab_error *err)
+{
+    unsigned cpus[CHILD_CPUS_MAX];
+    cpu_set_t set;
+
+    int count = parse_cpu_list(cpu_list, "--cpus", cpus, CHILD_CPUS_MAX, err);
+    if (count < 0)
+        return count;
+    CPU_ZERO(&set);
+    for (int i = 0; i < count; i++)
+        CPU_SET(cpus[i], &set);
+    if (sched_setaffinity(0, sizeof(set), &set) < 0)
+        return lab_fail(err, errno,
+                        "--cpus %s: %s; see the CPUs that this process may use in "
+                        "/proc/self/status",
+                        cpu_list, strerror(errno));
+    return 0;
+}
+
+static int say_ready(const struct child_side *side)
+{
+    Lab__Report report = LAB__REPORT__INIT;
+    Lab__Ready *ready = malloc(sizeof(*ready));
+    char cpus[256];
+
+    if (ready == NULL)
+        return -ENOMEM;
+    lab__ready__init(ready);
+    ready->version = RECORD_VERSION;
+    ready->pid = (uint64_t)getpid();
+    ready->cpus = record_text(snapshot_cpus(cpus, sizeof(cpus)));
+    side->ready(side->context, ready);
+    ready->clock_ns = clock_ns();
+    report.what_case = LAB__REPORT__WHAT_READY;
+    report.ready = ready;
+    int r = child_say(&report);
+    lab__ready__free_unpacked(ready, NULL);
+    return r;
+}
+
+static int say_finished(uint64_t t0_ns, uint64_t t1_ns)
+{
+    Lab__Finished finished = LAB__FINISHED__INIT;
+    Lab__Report report = LAB__REPORT__INIT;
+
+    finished.t0_ns = t0_ns;
+    finished.t1_ns = t1_ns;
+    report.what_case = LAB__REPORT__WHAT_FINISHED;
+    report.finished = &finished;
+    return child_say(&report);
+}
+
+/* The next order, or NULL at the deadline; *r tells why there is none. */
+static Lab__Order *next_order(uint64_t deadline_ns, int *r)
+{
+    ProtobufCMessage *message = NULL;
+    *r = channel_receive(&channel, &lab__order__descriptor, deadline_ns, &message);
+    return (Lab__Order *)message;
+}
+
+struct measured {
+    uint64_t t0_ns, t1_ns;
+    struct snapshot before, after;
+};
+
+/* Sleeps until at_ns, and watches the channel meanwhile. 0: it is time; 1: stopped; -errno. An
+ * End moves *end_ns. */
+static int sleep_until(uint64_t at_ns, uint64_t *end_ns)
+{
+    for (;;) {
+        int r;
+        Lab__Order *order = next_order(at_ns, &r);
+        if (r == -ETIMEDOUT)
+            return 0;
+        if (r < 0)
+            return r;
+        bool stop = order->what_case == LAB__ORDER__WHAT_STOP;
+        bool end = order->what_case == LAB__ORDER__WHAT_END;
+        if (end && end_ns != NULL)
+            *end_ns = order->end->t1_ns;
+        lab__order__free_unpacked(order, NULL);
+        if (stop)
+            return 1;
+        if (end)
+            return 0;
+    }
+}
+
+static void take_before(const struct child_side *side, struct measured *m)
+{
+    snapshot_take(&m->before);
+    m->t0_ns = m->before.at_ns;
+    side->sample(side->context, 0, m->t0_ns);
+}
+
+static void take_after(const struct child_side *side, struct measured *m, unsigned index)
+{
+    snapshot_take(&m->after);
+    m->t1_ns = m->after.at_ns;
+    side->sample(side->context, index, m->t1_ns);
+}
+
+/* A fixed window: its slices' ends are known. */
+static int measure_window(const struct child_side *side, const Lab__Order__Window *window,
+                          struct measured *m)
+{
+    int r = sleep_until(window->t0_ns, NULL);
+    if (r != 0)
+        return r;
+    take_before(side, m);
+    for (unsigned i = 1; i <= CHILD_SLICES; i++) {
+        uint64_t length_ns = window->t1_ns - window->t0_ns;
+        r = sleep_until(window->t0_ns + length_ns * i / CHILD_SLICES, NULL);
+        if (r != 0)
+            return r;
+        if (i < CHILD_SLICES)
+            side->sample(side->context, i, clock_ns());
+    }
+    take_after(side, m, CHILD_SLICES);
+    return 0;
+}
+
+/* An open-ended one: the clients end it, by themselves or through the controller. */
+static int measure_until_finished(const struct child_side *side, const Lab__Order__Window *window,
+                                  struct measured *m)
+{
+    uint64_t t0_ns, t1_ns, end_ns = 0;
+    int r = sleep_until(window->t0_ns, NULL);
+
+    if (r != 0)
+        return r;
+    take_before(side, m);
+    if (side->wait_finished == NULL) {
+        r = sleep_until(CLOCK_NEVER, &end_ns);
+        if (r != 0)
+            return r;
+        take_after(side, m, 1);
+        return 0;
+    }
+    while (side->wait_finished(side->context, CHILD_LOOK_NS, &t0_ns, &t1_ns) == -EAGAIN) {
+        r = sleep_until(0, NULL);
+        if (r != 0)
+            return r;
+    }
+    take_after(side, m, 1);
+    m->t0_ns = t0_ns;
+    m->t1_ns = t1_ns;
+    return say_finished(t0_ns, t1_ns);
+}
+
+static int say_record(const struct child_side *side, unsigned index, const struct measured *m)
+{
+    Lab__Report report = LAB__REPORT__INIT;
+    Lab__Record *record = malloc(sizeof(*record));
+
+    if (record == NULL)
+        return -ENOMEM;
+    lab__record__init(record);
+    record->version = RECORD_VERSION;
+    record->side = record_text(side->name);
+    record->index = index;
+    record->t0_ns = m->t0_ns;
+    record->t1_ns = m->t1_ns;
+    side->finish(side->context, record);
+    record->process = snapshot_process(&m->before, &m->after);
+    const Lab__Metric *busy = record_metric(record, "busy_ns");
+    if (busy != NULL && busy->observed)
+        record->process->busy_ns = (uint64_t)busy->value;
+    report.what_case = LAB__REPORT__WHAT_RECORD;
+    report.record = record;
+    int r = child_say(&report);
+    lab__record__free_unpacked(record, NULL);
+    return r;
+}
+
+static int child_measure(const struct child_side *side, unsigned index,
+                         const Lab__Order__Window *window)
+{
+    struct measured m = {0};
+
+    side->window(side->context, window->start_ns, window->t0_ns, window->t1_ns);
+    int r = window->t1_ns != 0 ? measure_window(side, window, &m)
+                               : measure_until_finished(side, window, &m);
+    return r != 0 ? r : say_record(side, index, &m);
+}
+
+int child_run(const struct child_side *side, unsigned index)
+{
+    int r = say_ready(side);
+
+    while (r == 0) {
+        Lab__Order *order = next_order(CLOCK_NEVER, &r);
+        if (r < 0)
+            break;
+        if (order->what_case == LAB__ORDER__WHAT_WINDOW)
+            r = child_measure(side, index, order->window);
+        else if (order->what_case == LAB__ORDER__WHAT_STOP)
+            r = 1;
+        lab__order__free_unpacked(order, NULL);
+    }
+    if (r == 1)
+        return 0;
+    if (r != -EPIPE) /* else its controller is gone, and nobody reads this */
+        fprintf(stderr, "lab: the control channel broke: %s\n", strerror(-r));
+    return 4;
+}

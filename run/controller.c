@@ -1,0 +1,362 @@
+/*
+ * run_execute(): rounds of trials in the planned order. It sleeps while a trial is measured; a
+ * signal ends the run, and what was finished is kept.
+ */
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "run/plan.h"
+#include "run/run.h"
+#include "run/trial.h"
+#include "run/verdict.h"
+
+/* Starting and ending processes, beside the window itself; for the first estimate. */
+#define TRIAL_OVERHEAD_S 0.12
+
+static void make_id(char id[37])
+{
+    uint8_t b[16];
+
+    if (getrandom(b, sizeof(b), 0) != (ssize_t)sizeof(b)) {
+        uint64_t now_ns = clock_ns();
+        memcpy(b, &now_ns, 8);
+        memcpy(b + 8, &now_ns, 8);
+    }
+    b[6] = (uint8_t)((b[6] & 0x0f) | 0x40); /* RFC 9562, version 4 */
+    b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+    snprintf(id, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+             b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+             b[14], b[15]);
+}
+
+/* Sides that were not given CPUs get them by default; a host with only one has none to give. */
+static void choose_cpus(struct run_settings *settings)
+{
+    char server[64], client[64];
+
+    if (!settings->pin || settings->server_cpus != NULL || settings->client_cpus != NULL)
+        return;
+    if (run_pin_choose(server, sizeof(server), client, sizeof(client)) < 0) {
+        settings->pin = false;
+        return;
+    }
+    settings->server_cpus = strdup(server);
+    settings->client_cpus = strdup(client);
+}
+
+static double case_seconds(const struct run_case *c)
+{
+    return (double)(c->warmup_ns + (c->asked_ops == 0 ? c->duration_ns : NS_PER_S)) / 1e9 +
+           TRIAL_OVERHEAD_S;
+}
+
+/* --- what a trial comes to --- */
+
+static struct hist *merged_histogram(const struct run_trial *trial, const char *name)
+{
+    struct hist *all = NULL, *one = hist_new();
+
+    for (size_t i = 0; i < trial->clients_count; i++) {
+        const Lab__Record *record = trial->clients[i].record;
+        const Lab__Metric *metric = record != NULL ? record_metric(record, name) : NULL;
+        if (metric == NULL || !metric->observed || one == NULL ||
+            hist_decode(one, metric->histogram.data, metric->histogram.len) < 0)
+            continue;
+        if (all == NULL)
+            all = hist_new();
+        if (all != NULL)
+            hist_merge(all, one);
+    }
+    hist_free(one);
+    return all;
+}
+
+static void add_errors(struct run_trial *trial, const Lab__Record *record)
+{
+    for (size_t i = 0; i < record->n_errors; i++) {
+        const Lab__ErrorCount *error = record->errors[i];
+        char count[32];
+        size_t at = 0;
+        trial->errors += error->count;
+        while (at < trial->errors_by_kind.count &&
+               strcmp(trial->errors_by_kind.items[at].name, error->kind) != 0)
+            at++;
+        uint64_t sum = error->count;
+        if (at < trial->errors_by_kind.count) {
+            sum += strtoull(trial->errors_by_kind.items[at].value, NULL, 10);
+            snprintf(count, sizeof(count), "%llu", (unsigned long long)sum);
+            free(trial->errors_by_kind.items[at].value);
+            trial->errors_by_kind.items[at].value = strdup(count);
+            continue;
+        }
+        snprintf(count, sizeof(count), "%llu", (unsigned long long)sum);
+        run_list_add(&trial->errors_by_kind, error->kind, count);
+        run_list_add(&trial->errors_examples, error->kind, error->example);
+    }
+}
+
+static void add_slices(struct run_trial *trial, const Lab__Record *record)
+{
+    if (trial->slices == NULL && record->n_slices > 0) {
+        trial->slices = calloc(record->n_slices, sizeof(*trial->slices));
+        if (trial->slices == NULL)
+            abort();
+        trial->slices_count = record->n_slices;
+        for (size_t i = 0; i < record->n_slices; i++) {
+            lab__slice__init(&trial->slices[i]);
+            trial->slices[i].end_ns = record->slices[i]->end_ns;
+        }
+    }
+    for (size_t i = 0; i < record->n_slices && i < trial->slices_count; i++) {
+        trial->slices[i].ops += record->slices[i]->ops;
+        trial->slices[i].bytes += record->slices[i]->bytes;
+    }
+}
+
+static uint64_t cpu_ns(const struct run_process *processes, size_t count)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        if (processes[i].record != NULL)
+            sum += processes[i].record->process->cpu_ns;
+    return sum;
+}
+
+static void trial_compute(const struct run_case *c, struct run_trial *trial)
+{
+    uint64_t t0_ns = UINT64_MAX, t1_ns = 0;
+
+    for (size_t i = 0; i < trial->clients_count; i++) {
+        const Lab__Record *record = trial->clients[i].record;
+        if (record == NULL)
+            continue;
+        trial->ops += record->ops;
+        trial->bytes += record->bytes;
+        trial->unfinished += record->unfinished;
+        trial->scheduled += record->scheduled;
+        add_errors(trial, record);
+        add_slices(trial, record);
+        t0_ns = record->t0_ns < t0_ns ? record->t0_ns : t0_ns;
+        t1_ns = record->t1_ns > t1_ns ? record->t1_ns : t1_ns;
+    }
+    /* The window that was asked for is the one in which ops were counted; samples come a moment
+     * late. An open-ended one is as long as it was. */
+    trial->duration_s = c->asked_ops == 0 ? (double)c->duration_ns / 1e9
+                        : t1_ns > t0_ns   ? (double)(t1_ns - t0_ns) / 1e9
+                                          : 0;
+    if (trial->duration_s > 0) {
+        trial->ops_per_s = (double)trial->ops / trial->duration_s;
+        trial->bytes_per_s = (double)trial->bytes / trial->duration_s;
+    }
+    bool both_seen = trial->servers_count > 0 || c->both_sides;
+    trial->cpu_ns_per_op = both_seen && trial->ops > 0
+                               ? (double)(cpu_ns(trial->clients, trial->clients_count) +
+                                          cpu_ns(trial->servers, trial->servers_count)) /
+                                     (double)trial->ops
+                               : NAN;
+    trial->latency = merged_histogram(trial, "latency_ns");
+    trial->latency_from_send = merged_histogram(trial, "latency_from_send_ns");
+    trial->slip = merged_histogram(trial, "slip_ns");
+}
+
+/* --- the run --- */
+
+struct execution {
+    struct run_result *result;
+    const struct run_observer *observer;
+    unsigned *order, rounds, done, total;
+    uint64_t begun_ns;
+    double planned_s;
+    int signals;
+    bool bbr_without_fq;
+};
+
+static double seconds_to_go(const struct execution *x)
+{
+    double spent_s = (double)(clock_ns() - x->begun_ns) / 1e9;
+    if (x->done == 0)
+        return x->planned_s;
+    return spent_s / x->done * (x->total - x->done);
+}
+
+static bool is_to_run(const struct run_case *c)
+{
+    return c->status == RUN_RAN;
+}
+
+static int run_one(struct execution *x, struct run_case *c, unsigned round, unsigned position)
+{
+    const struct run_settings *settings = &x->result->settings;
+    const struct run_observer *o = x->observer;
+    struct hostwatch watched[2] = {0};
+    bool fatal = false;
+
+    struct run_trial *grown = realloc(c->trials, (c->trials_count + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return -ENOMEM;
+    c->trials = grown;
+    struct run_trial *trial = &c->trials[c->trials_count];
+    memset(trial, 0, sizeof(*trial));
+    trial->seq = x->done;
+    trial->round = round;
+    trial->position = position;
+    trial->cpu_ns_per_op = NAN;
+    if (o->trial_begins != NULL)
+        o->trial_begins(o->context, x->result, c, x->done, x->total, seconds_to_go(x));
+    const struct trial_config config = {
+        .run_case = c,
+        .settings = settings,
+        .signals = x->signals,
+        /* The same for all cases of a round: they meet the same schedule. */
+        .seed = settings->seed + round,
+    };
+    int r = trial_run(&config, trial, watched, &fatal);
+    x->done++;
+    /* What was interrupted has not finished: it is not kept. */
+    c->trials_count++;
+    if (r == -EINTR) {
+        trial->failed = true;
+        snprintf(trial->reason, sizeof(trial->reason), "interrupted");
+        return r;
+    }
+    if (!trial->failed) {
+        const struct verdict_facts facts = {
+            .max_errors = settings->max_errors,
+            .host_bbr_without_fq = x->bbr_without_fq,
+            .virtual_machine = x->result->env.shared_host,
+            .before = &watched[0],
+            .after = &watched[1],
+        };
+        trial_compute(c, trial);
+        if (watched[0].has_net && watched[1].has_net) {
+            trial->listen_drops = watched[1].listen_drops - watched[0].listen_drops;
+            trial->syn_retries = watched[1].syn_retries - watched[0].syn_retries;
+        }
+        verdict_judge(c, trial, &facts);
+    } else if (fatal) {
+        c->status = RUN_FAILED;
+        snprintf(c->reason, sizeof(c->reason), "%s", trial->reason);
+    }
+    if (o->trial_ended != NULL)
+        o->trial_ended(o->context, x->result, c, trial);
+    return 0;
+}
+
+static int run_rounds(struct execution *x)
+{
+    struct run_result *result = x->result;
+    const struct run_observer *o = x->observer;
+
+    for (unsigned round = 0; round < x->rounds; round++) {
+        for (size_t position = 0; position < result->cases_count; position++) {
+            struct run_case *c = &result->cases[x->order[round * result->cases_count + position]];
+            if (!is_to_run(c))
+                continue;
+            int r = run_one(x, c, round, (unsigned)position);
+            if (r < 0)
+                return r;
+        }
+        result->rounds_done = round + 1;
+        if (o->round_ended != NULL)
+            o->round_ended(o->context, result, round);
+    }
+    return 0;
+}
+
+/* A case of which no trial came through has failed, with the last one's reason. */
+static void settle_cases(struct run_result *result, bool interrupted)
+{
+    for (size_t i = 0; i < result->cases_count; i++) {
+        struct run_case *c = &result->cases[i];
+        size_t good = 0;
+        if (c->status != RUN_RAN)
+            continue;
+        for (size_t k = 0; k < c->trials_count; k++)
+            good += !c->trials[k].failed;
+        if (good > 0)
+            continue;
+        c->status = interrupted ? RUN_INTERRUPTED : RUN_FAILED;
+        if (c->trials_count > 0)
+            snprintf(c->reason, sizeof(c->reason), "%s", c->trials[c->trials_count - 1].reason);
+        else
+            snprintf(c->reason, sizeof(c->reason), "interrupted");
+    }
+}
+
+static bool env_has_warning(const struct run_env *env, const char *id)
+{
+    for (size_t i = 0; i < env->warnings_count; i++)
+        if (strcmp(env->warnings[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+int run_execute(struct run_result *result, const struct run_observer *observer,
+                struct lab_error *err)
+{
+    static const struct run_observer nobody;
+    struct execution x = {
+        .result = result,
+        .observer = observer != NULL ? observer : &nobody,
+        .rounds = result->settings.rounds,
+        .begun_ns = clock_ns(),
+    };
+    sigset_t signals, before;
+    time_t now = time(NULL);
+    struct tm utc;
+    int r = 0;
+
+    run_env_read(&result->env);
+    x.bbr_without_fq = env_has_warning(&result->env, "bbr-without-fq");
+    choose_cpus(&result->settings);
+    make_id(result->id);
+    strftime(result->started_at, sizeof(result->started_at), "%Y-%m-%dT%H:%M:%SZ",
+             gmtime_r(&now, &utc));
+    for (size_t i = 0; i < result->cases_count; i++)
+        if (is_to_run(&result->cases[i])) {
+            x.total += x.rounds;
+            x.planned_s += case_seconds(&result->cases[i]) * x.rounds;
+        }
+    if (x.total == 0)
+        return lab_fail(err, ENODEV, "nothing can run here: see the reasons above");
+    x.order = malloc(result->cases_count * x.rounds * sizeof(*x.order));
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    x.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (x.order == NULL || x.signals < 0) {
+        r = lab_fail(err, x.order == NULL ? ENOMEM : errno, "cannot begin the run: %s",
+                     strerror(x.order == NULL ? ENOMEM : errno));
+        goto out;
+    }
+    plan_rounds(x.order, result->cases_count, x.rounds, result->settings.seed);
+    if (x.observer->planned != NULL)
+        x.observer->planned(x.observer->context, result, x.planned_s);
+    r = run_rounds(&x);
+    result->complete = r == 0;
+    settle_cases(result, r == -EINTR);
+    run_summarise(result);
+    if (r < 0 && r != -EINTR)
+        lab_fail(err, -r, "the run ended early: %s", strerror(-r));
+    /* Taken out, or it would end this process once unblocked. */
+    struct signalfd_siginfo info;
+    while (read(x.signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        ;
+out:
+    if (x.signals >= 0)
+        close(x.signals);
+    free(x.order);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}

@@ -1,0 +1,92 @@
+/* See hostwatch.h. */
+#include "run/hostwatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+
+static FILE *open_below(const char *root, const char *path)
+{
+    char whole[512];
+    snprintf(whole, sizeof(whole), "%s%s", root, path);
+    return fopen(whole, "re");
+}
+
+static void take_stat(struct hostwatch *watch, const char *root)
+{
+    FILE *file = open_below(root, "/proc/stat");
+    char line[512];
+
+    if (file == NULL)
+        return;
+    while (fgets(line, sizeof(line), file) != NULL) {
+        unsigned cpu;
+        unsigned long long t[8] = {0};
+        /* user nice system idle iowait irq softirq steal (proc(5)) */
+        if (sscanf(line, "cpu%u %llu %llu %llu %llu %llu %llu %llu %llu", &cpu, &t[0], &t[1], &t[2],
+                   &t[3], &t[4], &t[5], &t[6], &t[7]) < 5 ||
+            cpu >= HOSTWATCH_CPUS)
+            continue;
+        watch->has_stat = true;
+        watch->busy_ns[cpu] = (t[0] + t[1] + t[2] + t[5] + t[6]) * watch->tick_ns;
+        watch->steal_ns[cpu] = t[7] * watch->tick_ns;
+    }
+    fclose(file);
+}
+
+/* Pairs of lines: names, then values, in the same order. */
+static void take_netstat(struct hostwatch *watch, const char *root)
+{
+    FILE *file = open_below(root, "/proc/net/netstat");
+    static char names[16384], values[16384];
+
+    if (file == NULL)
+        return;
+    while (fgets(names, sizeof(names), file) != NULL &&
+           fgets(values, sizeof(values), file) != NULL) {
+        char *at_name, *at_value;
+        char *name = strtok_r(names, " \n", &at_name);
+        char *value = strtok_r(values, " \n", &at_value);
+        if (name == NULL || strcmp(name, "TcpExt:") != 0)
+            continue;
+        watch->has_net = true;
+        while ((name = strtok_r(NULL, " \n", &at_name)) != NULL &&
+               (value = strtok_r(NULL, " \n", &at_value)) != NULL) {
+            uint64_t n = strtoull(value, NULL, 10);
+            if (strcmp(name, "ListenDrops") == 0)
+                watch->listen_drops = n;
+            else if (strcmp(name, "TCPSynRetrans") == 0)
+                watch->syn_retries = n;
+        }
+    }
+    fclose(file);
+}
+
+static void take_swap(struct hostwatch *watch, const char *root)
+{
+    FILE *file = open_below(root, "/proc/vmstat");
+    char name[64];
+    unsigned long long n;
+
+    if (file == NULL)
+        return;
+    while (fscanf(file, "%63s %llu", name, &n) == 2)
+        if (strcmp(name, "pswpin") == 0 || strcmp(name, "pswpout") == 0)
+            watch->swapped_pages += n;
+    fclose(file);
+}
+
+void hostwatch_take(struct hostwatch *watch, const char *root)
+{
+    long ticks = sysconf(_SC_CLK_TCK);
+
+    memset(watch, 0, sizeof(*watch));
+    watch->at_ns = clock_ns();
+    watch->tick_ns = NS_PER_S / (uint64_t)(ticks > 0 ? ticks : 100);
+    take_stat(watch, root);
+    take_netstat(watch, root);
+    take_swap(watch, root);
+}

@@ -1,0 +1,26 @@
+/*
+ * What else went on on this host while a trial was measured: steal and foreign work on the
+ * CPUs of its processes, listen queues that overflowed, SYNs sent again. Host-wide counters of
+ * the kernel, taken at both ends of the window.
+ */
+#ifndef LAB_RUN_HOSTWATCH_H
+#define LAB_RUN_HOSTWATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HOSTWATCH_CPUS 256
+
+struct hostwatch {
+    uint64_t at_ns;
+    bool has_stat, has_net;
+    uint64_t busy_ns[HOSTWATCH_CPUS], steal_ns[HOSTWATCH_CPUS]; /* ticks of 10 ms as a rule */
+    uint64_t listen_drops, syn_retries;
+    uint64_t swapped_pages;
+    uint64_t tick_ns; /* resolution of the two above */
+};
+
+/* root: "" or a directory that stands for / in tests. */
+void hostwatch_take(struct hostwatch *watch, const char *root);
+
+#endif

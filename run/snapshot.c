@@ -1,0 +1,81 @@
+/* See snapshot.h. */
+#include "run/snapshot.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+
+void snapshot_take(struct snapshot *snapshot)
+{
+    struct timespec cpu;
+
+    snapshot->at_ns = clock_ns();
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    snapshot->cpu_ns = (uint64_t)cpu.tv_sec * NS_PER_S + (uint64_t)cpu.tv_nsec;
+    getrusage(RUSAGE_SELF, &snapshot->usage);
+}
+
+static uint64_t timeval_ns(const struct timeval *t)
+{
+    return (uint64_t)t->tv_sec * NS_PER_S + (uint64_t)t->tv_usec * NS_PER_US;
+}
+
+static uint64_t vsize_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    unsigned long long pages = 0;
+
+    if (file == NULL)
+        return 0;
+    if (fscanf(file, "%llu", &pages) != 1)
+        pages = 0;
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+Lab__Process *snapshot_process(const struct snapshot *before, const struct snapshot *after)
+{
+    Lab__Process *process = malloc(sizeof(*process));
+    char cpus[256];
+
+    if (process == NULL)
+        abort();
+    lab__process__init(process);
+    process->cpus = record_text(snapshot_cpus(cpus, sizeof(cpus)));
+    process->cpu_ns = after->cpu_ns - before->cpu_ns;
+    process->cpu_user_ns = timeval_ns(&after->usage.ru_utime) - timeval_ns(&before->usage.ru_utime);
+    process->cpu_sys_ns = timeval_ns(&after->usage.ru_stime) - timeval_ns(&before->usage.ru_stime);
+    process->ctx_switches_voluntary = (uint64_t)(after->usage.ru_nvcsw - before->usage.ru_nvcsw);
+    process->ctx_switches_involuntary =
+        (uint64_t)(after->usage.ru_nivcsw - before->usage.ru_nivcsw);
+    process->rss_bytes_max = (uint64_t)after->usage.ru_maxrss * 1024;
+    process->vsize_bytes = vsize_bytes();
+    return process;
+}
+
+const char *snapshot_cpus(char *out, size_t out_size)
+{
+    cpu_set_t set;
+    size_t used = 0;
+
+    out[0] = '\0';
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return out;
+    for (int cpu = 0; cpu < CPU_SETSIZE && used + 12 < out_size; cpu++) {
+        int last = cpu;
+        if (!CPU_ISSET(cpu, &set))
+            continue;
+        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &set))
+            last++;
+        used += (size_t)snprintf(out + used, out_size - used, used > 0 ? ",%d" : "%d", cpu);
+        if (last > cpu)
+            used += (size_t)snprintf(out + used, out_size - used, "-%d", last);
+        cpu = last;
+    }
+    return out;
+}

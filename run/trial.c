@@ -1,0 +1,526 @@
+/*
+ * See trial.h. The controller never waits for one process alone: every wait is for all of them,
+ * for a signal, or for a moment, so that a process that dies is noticed at once.
+ */
+#include "run/trial.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "run/channel.h"
+#include "run/spawn.h"
+
+#define TRIAL_SERVER_READY_NS  (10 * NS_PER_S)
+#define TRIAL_CLIENT_READY_NS  (30 * NS_PER_S)
+#define TRIAL_RECORD_MARGIN_NS (10 * NS_PER_S)
+#define TRIAL_HEAD_START_NS    (10 * NS_PER_MS) /* for the window's order to reach everyone */
+#define TRIAL_END_PATIENCE_NS  (3 * NS_PER_S)
+#define TRIAL_ARGS_MAX         256
+
+struct member {
+    struct spawn spawn;
+    bool is_server;
+    Lab__Ready *ready;
+    Lab__Record *record;
+    Lab__Finished *finished;
+    Lab__Failure *failure;
+    bool gone;               /* its channel ended, or broke */
+    int broke;               /* errno with which it broke, or 0 */
+    int64_t clock_offset_ns; /* its clock minus ours, where that is another host's */
+    uint64_t asked_ns;
+};
+
+struct trial {
+    const struct trial_config *config;
+    const struct run_case *run_case;
+    struct member *members; /* servers first */
+    size_t count, servers;
+    uint64_t start_ns, t0_ns, t1_ns;
+    bool interrupted;
+    bool fatal;
+    char *reason; /* of the run_trial */
+    size_t reason_size;
+};
+
+/* --- waiting --- */
+
+static void member_take_report(struct member *member, Lab__Report *report)
+{
+    switch (report->what_case) {
+    case LAB__REPORT__WHAT_READY:
+        if (member->ready == NULL) {
+            member->ready = report->ready;
+            report->ready = NULL;
+        }
+        break;
+    case LAB__REPORT__WHAT_RECORD:
+        if (member->record == NULL) {
+            member->record = report->record;
+            report->record = NULL;
+        }
+        break;
+    case LAB__REPORT__WHAT_FINISHED:
+        if (member->finished == NULL) {
+            member->finished = report->finished;
+            report->finished = NULL;
+        }
+        break;
+    case LAB__REPORT__WHAT_FAILURE:
+        if (member->failure == NULL) {
+            member->failure = report->failure;
+            report->failure = NULL;
+        }
+        break;
+    default: break;
+    }
+    /* What was taken out is ours now; the rest goes with its envelope. */
+    if (report->what_case != LAB__REPORT__WHAT_NOTE && report->ready == NULL)
+        report->what_case = LAB__REPORT__WHAT__NOT_SET;
+    lab__report__free_unpacked(report, NULL);
+}
+
+static void member_read(struct member *member)
+{
+    for (;;) {
+        ProtobufCMessage *message = NULL;
+        int r = channel_take(&member->spawn.channel, &lab__report__descriptor, &message);
+        if (r == -EAGAIN)
+            return;
+        if (r < 0) {
+            member->gone = true;
+            member->broke = r == -EPIPE ? 0 : -r;
+            return;
+        }
+        member_take_report(member, (Lab__Report *)message);
+    }
+}
+
+/* Waits for anything, until deadline_ns. False when nothing came before it. */
+static bool trial_wait(struct trial *trial, uint64_t deadline_ns)
+{
+    struct pollfd *fds = calloc(1 + 2 * trial->count, sizeof(*fds));
+    uint64_t now_ns = clock_ns();
+    struct timespec left = clock_timespec(deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+
+    if (fds == NULL)
+        abort();
+    fds[0] = (struct pollfd){.fd = trial->config->signals, .events = POLLIN};
+    for (size_t i = 0; i < trial->count; i++) {
+        struct member *member = &trial->members[i];
+        fds[1 + 2 * i].fd = member->gone ? -1 : member->spawn.channel.in;
+        fds[2 + 2 * i].fd = member->spawn.err_fd;
+        fds[1 + 2 * i].events = fds[2 + 2 * i].events = POLLIN;
+    }
+    int r = ppoll(fds, 1 + 2 * trial->count, deadline_ns == CLOCK_NEVER ? NULL : &left, NULL);
+    if (r > 0 && fds[0].revents != 0)
+        trial->interrupted = true;
+    for (size_t i = 0; i < trial->count && r > 0; i++) {
+        if (fds[2 + 2 * i].revents != 0)
+            spawn_listen(&trial->members[i].spawn);
+        if (fds[1 + 2 * i].revents != 0)
+            member_read(&trial->members[i]);
+    }
+    free(fds);
+    return r > 0;
+}
+
+/* --- failing --- */
+
+static void trial_blame(struct trial *trial, struct member *member, const char *when)
+{
+    size_t index = (size_t)(member - trial->members);
+    const char *side = member->is_server ? "server" : "client";
+    char how[400];
+
+    if (member->failure != NULL) {
+        snprintf(trial->reason, trial->reason_size, "%s", member->failure->text);
+        /* What was typed, or what the machine lacks, will not be better next time. */
+        trial->fatal = member->failure->exit_code == 2 || member->failure->exit_code == 77;
+        return;
+    }
+    if (member->broke != 0) {
+        snprintf(trial->reason, trial->reason_size, "the %s sent what is no message of lab %s",
+                 side, when);
+        return;
+    }
+    spawn_wait(&member->spawn, clock_ns() + NS_PER_S);
+    spawn_describe(&member->spawn, how, sizeof(how));
+    snprintf(trial->reason, trial->reason_size, "the %s process (%zu, pid %d) %s %s", side,
+             member->is_server ? index : index - trial->servers, (int)member->spawn.pid, how, when);
+}
+
+/* Waits until every member from `first` on `has` what is wanted. */
+static int trial_wait_all(struct trial *trial, size_t first, bool (*has)(const struct member *),
+                          uint64_t limit_ns, const char *when)
+{
+    for (;;) {
+        struct member *missing = NULL;
+        for (size_t i = 0; i < trial->count; i++) {
+            struct member *member = &trial->members[i];
+            bool wanted = i >= first && !has(member);
+            if (member->failure != NULL || (member->gone && (wanted || member->record == NULL))) {
+                trial_blame(trial, member, when);
+                return -ECHILD;
+            }
+            if (wanted && missing == NULL)
+                missing = member;
+        }
+        if (missing == NULL)
+            return 0;
+        bool came = trial_wait(trial, limit_ns);
+        if (trial->interrupted)
+            return -EINTR;
+        if (!came && clock_ns() >= limit_ns) {
+            trial_blame(trial, missing, when);
+            return -ETIMEDOUT;
+        }
+    }
+}
+
+static bool has_ready(const struct member *member)
+{
+    return member->ready != NULL;
+}
+
+static bool has_finished(const struct member *member)
+{
+    return member->finished != NULL;
+}
+
+static bool has_record(const struct member *member)
+{
+    return member->record != NULL;
+}
+
+/* --- starting --- */
+
+struct words {
+    char *list[TRIAL_ARGS_MAX];
+    size_t count;
+    char numbers[8][32];
+    unsigned numbers_used;
+};
+
+static void words_add(struct words *words, const char *word)
+{
+    if (words->count + 1 < TRIAL_ARGS_MAX)
+        words->list[words->count++] = (char *)word;
+    words->list[words->count] = NULL;
+}
+
+static void words_add_number(struct words *words, const char *option, uint64_t number)
+{
+    char *text = words->numbers[words->numbers_used++];
+    snprintf(text, sizeof(words->numbers[0]), "%llu", (unsigned long long)number);
+    words_add(words, option);
+    words_add(words, text);
+}
+
+static void words_add_all(struct words *words, char *const *more)
+{
+    for (size_t i = 0; more != NULL && more[i] != NULL; i++)
+        words_add(words, more[i]);
+}
+
+static int trial_start_member(struct trial *trial, bool is_server, const char *via,
+                              struct words *words)
+{
+    struct member *member = &trial->members[trial->count];
+    struct lab_error err;
+
+    memset(member, 0, sizeof(*member));
+    member->is_server = is_server;
+    member->asked_ns = clock_ns();
+    int r = spawn_start(&member->spawn, via, words->list, &err);
+    if (r < 0) {
+        snprintf(trial->reason, trial->reason_size, "%s", err.text);
+        return r;
+    }
+    trial->count++;
+    if (is_server)
+        trial->servers++;
+    return 0;
+}
+
+static int trial_start_servers(struct trial *trial)
+{
+    const struct run_case *c = trial->run_case;
+    const struct run_settings *settings = trial->config->settings;
+
+    for (unsigned i = 0; i < c->server_processes; i++) {
+        struct words words = {0};
+        words_add(&words, settings->lab_path);
+        words_add(&words, "serve");
+        words_add(&words, c->workload);
+        words_add(&words, "--control");
+        words_add(&words, "--engine");
+        words_add(&words, c->server_spec);
+        words_add(&words, "--listen");
+        words_add(&words, c->listen);
+        words_add_number(&words, "--index", i);
+        if (settings->pin && settings->server_cpus != NULL && settings->server_cpus[0] != '\0') {
+            words_add(&words, "--cpus");
+            words_add(&words, settings->server_cpus);
+        }
+        words_add_all(&words, c->server_args);
+        int r = trial_start_member(trial, true, settings->server_via, &words);
+        if (r < 0)
+            return r;
+    }
+    return trial_wait_all(trial, 0, has_ready, clock_ns() + TRIAL_SERVER_READY_NS,
+                          "before it was ready");
+}
+
+/* All addresses of all servers, with commas. */
+static char *trial_addresses(const struct trial *trial)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < trial->servers; i++)
+        for (size_t k = 0; k < trial->members[i].ready->n_addresses; k++)
+            size += strlen(trial->members[i].ready->addresses[k]) + 1;
+    char *all = calloc(1, size);
+    for (size_t i = 0; i < trial->servers && all != NULL; i++)
+        for (size_t k = 0; k < trial->members[i].ready->n_addresses; k++) {
+            if (all[0] != '\0')
+                strcat(all, ",");
+            strcat(all, trial->members[i].ready->addresses[k]);
+        }
+    return all;
+}
+
+static int trial_start_clients(struct trial *trial, const char *addresses)
+{
+    const struct run_case *c = trial->run_case;
+    const struct run_settings *settings = trial->config->settings;
+
+    for (unsigned i = 0; i < c->client_processes; i++) {
+        struct words words = {0};
+        words_add(&words, settings->lab_path);
+        words_add(&words, "drive");
+        words_add(&words, c->workload);
+        words_add(&words, "--control");
+        words_add(&words, "--engine");
+        words_add(&words, c->client_spec);
+        if (c->both_sides) {
+            words_add(&words, "--both-sides");
+        } else {
+            words_add(&words, "--connect");
+            words_add(&words, addresses);
+        }
+        words_add_number(&words, "--seed", trial->config->seed);
+        words_add_number(&words, "--index", i);
+        words_add_number(&words, "--processes", c->client_processes);
+        if (settings->pin && settings->client_cpus != NULL && settings->client_cpus[0] != '\0') {
+            words_add(&words, "--cpus");
+            words_add(&words, settings->client_cpus);
+        }
+        words_add_all(&words, c->client_args);
+        const char *via = settings->client_via != NULL ? settings->client_via[i] : NULL;
+        int r = trial_start_member(trial, false, via, &words);
+        if (r < 0)
+            return r;
+    }
+    return trial_wait_all(trial, trial->servers, has_ready,
+                          clock_ns() + TRIAL_CLIENT_READY_NS + settings->timeout_ns,
+                          "before it was ready");
+}
+
+/* --- the window --- */
+
+/* Its clock against ours, where it runs on another host: as well as one message tells. */
+static void member_clock(struct member *member, bool elsewhere)
+{
+    int64_t offset_ns = (int64_t)(member->ready->clock_ns - clock_ns());
+    if (elsewhere && llabs(offset_ns) > (int64_t)NS_PER_S)
+        member->clock_offset_ns = offset_ns;
+}
+
+static int trial_order(struct trial *trial, Lab__Order *order, bool servers_only)
+{
+    for (size_t i = 0; i < (servers_only ? trial->servers : trial->count); i++) {
+        struct member *member = &trial->members[i];
+        int r = channel_send(&member->spawn.channel, &order->base);
+        if (r < 0) {
+            member->gone = true;
+            trial_blame(trial, member, "when it was told the window");
+            return -ECHILD;
+        }
+    }
+    return 0;
+}
+
+static int trial_send_window(struct trial *trial)
+{
+    const struct run_case *c = trial->run_case;
+
+    trial->start_ns = clock_ns() + TRIAL_HEAD_START_NS;
+    trial->t0_ns = trial->start_ns + c->warmup_ns;
+    trial->t1_ns = c->asked_ops != 0 ? 0 : trial->t0_ns + c->duration_ns;
+    for (size_t i = 0; i < trial->count; i++) {
+        struct member *member = &trial->members[i];
+        Lab__Order__Window window = LAB__ORDER__WINDOW__INIT;
+        Lab__Order order = LAB__ORDER__INIT;
+        uint64_t offset_ns = (uint64_t)member->clock_offset_ns;
+
+        window.start_ns = trial->start_ns + offset_ns;
+        window.t0_ns = trial->t0_ns + offset_ns;
+        window.t1_ns = trial->t1_ns != 0 ? trial->t1_ns + offset_ns : 0;
+        order.what_case = LAB__ORDER__WHAT_WINDOW;
+        order.window = &window;
+        if (channel_send(&member->spawn.channel, &order.base) < 0) {
+            member->gone = true;
+            trial_blame(trial, member, "when it was told the window");
+            return -ECHILD;
+        }
+    }
+    return 0;
+}
+
+/* Sleeps until a moment; only a death or a signal ends it early. */
+static int trial_sleep(struct trial *trial, uint64_t until_ns)
+{
+    while (clock_ns() < until_ns) {
+        trial_wait(trial, until_ns);
+        if (trial->interrupted)
+            return -EINTR;
+        for (size_t i = 0; i < trial->count; i++)
+            if (trial->members[i].gone) {
+                trial_blame(trial, &trial->members[i], "in the window");
+                return -ECHILD;
+            }
+    }
+    return 0;
+}
+
+static int trial_measure(struct trial *trial, struct hostwatch watched[2])
+{
+    uint64_t timeout_ns = trial->config->settings->timeout_ns;
+    int r = trial_send_window(trial);
+
+    if (r == 0)
+        r = trial_sleep(trial, trial->t0_ns);
+    if (r < 0)
+        return r;
+    hostwatch_take(&watched[0], "");
+    if (trial->t1_ns != 0) {
+        r = trial_sleep(trial, trial->t1_ns);
+    } else {
+        r = trial_wait_all(trial, trial->servers, has_finished, CLOCK_NEVER, "in the window");
+        Lab__Order__End end = LAB__ORDER__END__INIT;
+        Lab__Order order = LAB__ORDER__INIT;
+        for (size_t i = trial->servers; i < trial->count && r == 0; i++)
+            if (trial->members[i].finished->t1_ns > end.t1_ns)
+                end.t1_ns = trial->members[i].finished->t1_ns;
+        order.what_case = LAB__ORDER__WHAT_END;
+        order.end = &end;
+        if (r == 0)
+            r = trial_order(trial, &order, true);
+    }
+    if (r < 0)
+        return r;
+    hostwatch_take(&watched[1], "");
+    return trial_wait_all(trial, 0, has_record, clock_ns() + timeout_ns + TRIAL_RECORD_MARGIN_NS,
+                          "after the window");
+}
+
+/* --- the whole --- */
+
+static void trial_end(struct trial *trial)
+{
+    Lab__Order__Stop stop = LAB__ORDER__STOP__INIT;
+    Lab__Order order = LAB__ORDER__INIT;
+
+    order.what_case = LAB__ORDER__WHAT_STOP;
+    order.stop = &stop;
+    /* Clients first: their connections are then closed by them, not by the server's end. */
+    for (size_t i = trial->count; i-- > 0;)
+        if (!trial->members[i].gone)
+            channel_send(&trial->members[i].spawn.channel, &order.base);
+    for (size_t i = trial->count; i-- > 0;)
+        spawn_end(&trial->members[i].spawn, TRIAL_END_PATIENCE_NS);
+}
+
+static void trial_hand_over(struct trial *trial, struct run_trial *out)
+{
+    size_t clients = trial->count - trial->servers;
+
+    out->servers = calloc(trial->servers + 1, sizeof(*out->servers));
+    out->clients = calloc(clients + 1, sizeof(*out->clients));
+    if (out->servers == NULL || out->clients == NULL)
+        abort();
+    for (size_t i = 0; i < trial->count; i++) {
+        struct member *member = &trial->members[i];
+        struct run_process *process = member->is_server ? &out->servers[out->servers_count++]
+                                                        : &out->clients[out->clients_count++];
+        process->ready = member->ready;
+        process->record = member->record;
+        if (member->finished != NULL)
+            lab__finished__free_unpacked(member->finished, NULL);
+        if (member->failure != NULL)
+            lab__failure__free_unpacked(member->failure, NULL);
+    }
+}
+
+static int trial_check_records(struct trial *trial)
+{
+    for (size_t i = 0; i < trial->count; i++) {
+        struct lab_error err;
+        if (record_check_ready(trial->members[i].ready, &err) < 0 ||
+            record_check(trial->members[i].record, &err) < 0) {
+            snprintf(trial->reason, trial->reason_size, "a %s sent a record that is none: %s",
+                     trial->members[i].is_server ? "server" : "client", err.text);
+            return -EPROTO;
+        }
+    }
+    return 0;
+}
+
+int trial_run(const struct trial_config *config, struct run_trial *out, struct hostwatch watched[2],
+              bool *fatal)
+{
+    const struct run_case *c = config->run_case;
+    bool own_server = !c->both_sides && c->server_address == NULL;
+    struct trial trial = {
+        .config = config,
+        .run_case = c,
+        .reason = out->reason,
+        .reason_size = sizeof(out->reason),
+        .members = calloc(c->server_processes + c->client_processes + 1, sizeof(struct member)),
+    };
+    char *addresses = NULL;
+    time_t now = time(NULL);
+    struct tm utc;
+
+    if (trial.members == NULL)
+        abort();
+    strftime(out->started_at, sizeof(out->started_at), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    int r = own_server ? trial_start_servers(&trial) : 0;
+    if (r == 0 && !c->both_sides) {
+        addresses = own_server ? trial_addresses(&trial) : strdup(c->server_address);
+        r = addresses != NULL ? 0 : -ENOMEM;
+    }
+    if (r == 0)
+        r = trial_start_clients(&trial, addresses);
+    for (size_t i = 0; i < trial.count && r == 0; i++)
+        member_clock(&trial.members[i], trial.members[i].is_server
+                                            ? config->settings->server_via != NULL
+                                            : config->settings->client_via != NULL);
+    if (r == 0)
+        r = trial_measure(&trial, watched);
+    if (r == 0)
+        r = trial_check_records(&trial);
+    out->failed = r < 0;
+    out->warmup_s = (double)c->warmup_ns / NS_PER_S;
+    trial_end(&trial);
+    trial_hand_over(&trial, out);
+    *fatal = trial.fatal;
+    free(addresses);
+    free(trial.members);
+    return trial.interrupted ? -EINTR : 0;
+}

@@ -1,0 +1,317 @@
+/* See verdict.h. Each check is a function that looks at one thing; the table is their order, and
+ * the first that holds is the headline. */
+#include "run/verdict.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/parse.h"
+
+#define SENT_IN_TIME_LEAST 0.99
+#define SLIP_OF_P50_MOST   0.10
+#define SLIP_NS_LEAST      (20 * NS_PER_US)
+#define CLIENT_CPU_MOST    0.95
+#define SERVER_CPU_BUSY    0.80
+#define ANSWERED_LEAST     0.99
+#define TREND_MOST         0.10
+#define VARIATION_MOST     0.15
+#define SLICE_OPS_LEAST    30
+#define STEAL_MOST         0.01
+#define FOREIGN_MOST       0.02
+#define OPS_LEAST          30
+#define SLICES_MAX         64
+
+struct judge {
+    const struct run_case *c;
+    struct run_trial *trial;
+    const struct verdict_facts *facts;
+};
+
+static void add(struct run_verdict *list, size_t *count, size_t max, const char *name,
+                const char *format, va_list args)
+{
+    if (*count == max)
+        return;
+    list[*count].name = name;
+    vsnprintf(list[*count].evidence, sizeof(list[*count].evidence), format, args);
+    ++*count;
+}
+
+__attribute__((format(printf, 3, 4))) static void verdict(const struct judge *j, const char *name,
+                                                          const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(j->trial->verdicts, &j->trial->verdicts_count, RUN_VERDICTS_MAX, name, format, args);
+    va_end(args);
+}
+
+__attribute__((format(printf, 3, 4))) static void watermark(const struct judge *j, const char *name,
+                                                            const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    add(j->trial->watermarks, &j->trial->watermarks_count, RUN_WATERMARKS_MAX, name, format, args);
+    va_end(args);
+}
+
+/* Useful CPU of a side, as a share of the CPUs that it could have used: of its busiest process.
+ * NAN: nobody can see it. */
+static double side_load(const struct run_trial *trial, const struct run_process *processes,
+                        size_t count)
+{
+    double most = NAN;
+
+    for (size_t i = 0; i < count; i++) {
+        if (processes[i].record == NULL || trial->duration_s <= 0)
+            continue;
+        const Lab__Process *p = processes[i].record->process;
+        unsigned cpus[1024];
+        int cpu_count = parse_cpu_list(p->cpus, "cpus", cpus, 1024, NULL);
+        bool spins = processes[i].ready != NULL && strcmp(processes[i].ready->wait, "spin") == 0;
+        /* A poller's CPU is always full: what it did beside looking is what counts. */
+        double used_ns = (double)(spins ? p->busy_ns : p->cpu_ns);
+        double threads = (double)(processes[i].ready != NULL ? processes[i].ready->n_tids : 1);
+        double can_use = cpu_count > 0 ? (double)cpu_count : 1;
+        if (threads >= 1 && threads < can_use)
+            can_use = threads;
+        double load = used_ns / (trial->duration_s * 1e9) / can_use;
+        if (isnan(most) || load > most)
+            most = load;
+    }
+    return most;
+}
+
+static void judge_errors(const struct judge *j)
+{
+    if (j->trial->errors <= j->facts->max_errors)
+        return;
+    const struct run_list *kinds = &j->trial->errors_by_kind;
+    verdict(j, "errors", "%llu ops failed (%s%s%s)", (unsigned long long)j->trial->errors,
+            kinds->count > 0 ? kinds->items[0].name : "unknown", kinds->count > 1 ? ", " : "",
+            kinds->count > 1 ? kinds->items[1].name : "");
+}
+
+static uint64_t sum_clients(const struct run_trial *trial, size_t offset)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < trial->clients_count; i++)
+        if (trial->clients[i].record != NULL)
+            sum += *(const uint64_t *)((const char *)trial->clients[i].record + offset);
+    return sum;
+}
+
+static bool slip_is_small(const struct run_trial *trial, double *slip_ns, double *limit_ns)
+{
+    if (trial->slip == NULL || trial->latency == NULL)
+        return true;
+    *slip_ns = (double)hist_percentile(trial->slip, 99);
+    *limit_ns = SLIP_OF_P50_MOST * (double)hist_percentile(trial->latency, 50);
+    if (*limit_ns < (double)SLIP_NS_LEAST)
+        *limit_ns = (double)SLIP_NS_LEAST;
+    return *slip_ns <= *limit_ns;
+}
+
+static void judge_generator_open(const struct judge *j)
+{
+    uint64_t with_slot = sum_clients(j->trial, offsetof(Lab__Record, with_slot));
+    uint64_t in_time = sum_clients(j->trial, offsetof(Lab__Record, sent_in_time));
+    double slip_ns = 0, limit_ns = 0;
+
+    if (with_slot > 0 && (double)in_time < SENT_IN_TIME_LEAST * (double)with_slot)
+        verdict(j, "generator-bound", "%.1f %% of the ops that had a free slot were sent in time",
+                100.0 * (double)in_time / (double)with_slot);
+    else if (!slip_is_small(j->trial, &slip_ns, &limit_ns))
+        verdict(j, "generator-bound", "p99 of slip is %.1f us, more than %.1f us", slip_ns / 1e3,
+                limit_ns / 1e3);
+}
+
+static void judge_generator(const struct judge *j)
+{
+    if (j->c->asked_ops_per_s > 0) {
+        judge_generator_open(j);
+        return;
+    }
+    double client = side_load(j->trial, j->trial->clients, j->trial->clients_count);
+    double server = side_load(j->trial, j->trial->servers, j->trial->servers_count);
+    if (j->c->both_sides || isnan(client))
+        return;
+    if (j->c->server_measured && client > CLIENT_CPU_MOST && !(server >= SERVER_CPU_BUSY)) {
+        if (isnan(server))
+            verdict(j, "generator-bound",
+                    "the client's CPU was %.0f %% busy; the server's is not "
+                    "observed",
+                    100 * client);
+        else
+            verdict(j, "generator-bound", "the client's CPU was %.0f %% busy, the server's %.0f %%",
+                    100 * client, 100 * server);
+        return;
+    }
+    if (!j->c->server_measured && !isnan(server))
+        watermark(j, "busier-side", "the %s is the busier side (client %.0f %%, server %.0f %%)",
+                  client > server ? "client" : "server", 100 * client, 100 * server);
+}
+
+static void judge_overloaded(const struct judge *j)
+{
+    double slip_ns = 0, limit_ns = 0;
+
+    if (j->c->asked_ops_per_s <= 0 || j->trial->scheduled == 0 ||
+        !slip_is_small(j->trial, &slip_ns, &limit_ns))
+        return;
+    if ((double)j->trial->ops < ANSWERED_LEAST * (double)j->trial->scheduled)
+        verdict(j, "overloaded", "%.1f %% of the scheduled ops were answered in the window",
+                100.0 * (double)j->trial->ops / (double)j->trial->scheduled);
+}
+
+/* Rates of the slices, merged until each has ops enough. */
+static size_t slice_rates(const struct run_trial *trial, double *rates)
+{
+    size_t count = 0;
+    uint64_t ops = 0, bytes = 0, begun_ns = 0, all = 0;
+    bool by_bytes = true;
+
+    for (size_t i = 0; i < trial->slices_count; i++)
+        all += trial->slices[i].bytes;
+    by_bytes = all > 0;
+    for (size_t i = 0; i < trial->slices_count && count < SLICES_MAX; i++) {
+        ops += trial->slices[i].ops;
+        bytes += trial->slices[i].bytes;
+        uint64_t length_ns = trial->slices[i].end_ns - begun_ns;
+        if (ops < SLICE_OPS_LEAST || length_ns == 0)
+            continue;
+        rates[count++] = (double)(by_bytes ? bytes : ops) / (double)length_ns;
+        begun_ns = trial->slices[i].end_ns;
+        ops = bytes = 0;
+    }
+    return count;
+}
+
+static void judge_unstable(const struct judge *j)
+{
+    double rates[SLICES_MAX];
+    size_t count = slice_rates(j->trial, rates);
+
+    /* Of an open loop the slices show the schedule. */
+    if (count < 4 || j->c->asked_ops_per_s > 0)
+        return;
+    double median = stats_median(rates, count);
+    double trend = stats_theil_sen(rates, count) * (double)(count - 1) / median;
+    double variation = stats_stddev(rates, count) / stats_mean(rates, count);
+    if (fabs(trend) > TREND_MOST)
+        verdict(j, "unstable", "the rate %s by %.0f %% over the window (%zu slices)",
+                trend > 0 ? "rose" : "fell", 100 * fabs(trend), count);
+    else if (variation > VARIATION_MOST)
+        verdict(j, "unstable", "the rate varied by %.0f %% over %zu slices", 100 * variation,
+                count);
+}
+
+/* CPU time of this trial's own processes that were pinned to that CPU alone or shared it. */
+static double own_cpu_ns(const struct run_process *processes, size_t count, unsigned cpu,
+                         bool *pinned)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        unsigned cpus[1024];
+        if (processes[i].record == NULL)
+            continue;
+        const Lab__Process *p = processes[i].record->process;
+        int n = parse_cpu_list(p->cpus, "cpus", cpus, 1024, NULL);
+        if (n == 1 && cpus[0] == cpu) {
+            *pinned = true;
+            sum += (double)p->cpu_ns;
+        }
+    }
+    return sum;
+}
+
+static void judge_disturbed(const struct judge *j)
+{
+    const struct hostwatch *before = j->facts->before, *after = j->facts->after;
+
+    if (before == NULL || after == NULL || !before->has_stat || !after->has_stat)
+        return;
+    double window_ns = (double)(after->at_ns - before->at_ns);
+    for (unsigned cpu = 0; cpu < HOSTWATCH_CPUS; cpu++) {
+        bool pinned = false;
+        double own = own_cpu_ns(j->trial->clients, j->trial->clients_count, cpu, &pinned) +
+                     own_cpu_ns(j->trial->servers, j->trial->servers_count, cpu, &pinned);
+        if (!pinned)
+            continue;
+        /* Both come in ticks: one tick more or less says nothing. */
+        double tick_ns = (double)after->tick_ns;
+        double steal = (double)(after->steal_ns[cpu] - before->steal_ns[cpu]);
+        double foreign = (double)(after->busy_ns[cpu] - before->busy_ns[cpu]) - own;
+        if (steal > STEAL_MOST * window_ns && steal > tick_ns)
+            verdict(j, "disturbed", "%.1f %% steal on CPU %u (limit %.0f %%)",
+                    100 * steal / window_ns, cpu, 100 * STEAL_MOST);
+        if (foreign > FOREIGN_MOST * window_ns && foreign > 3 * tick_ns)
+            verdict(j, "disturbed", "other programs used %.1f %% of CPU %u (limit %.0f %%)",
+                    100 * foreign / window_ns, cpu, 100 * FOREIGN_MOST);
+    }
+    if (after->swapped_pages != before->swapped_pages)
+        verdict(j, "disturbed", "%llu pages were swapped",
+                (unsigned long long)(after->swapped_pages - before->swapped_pages));
+}
+
+static void judge_too_short(const struct judge *j)
+{
+    if (j->trial->ops < OPS_LEAST && j->c->asked_ops == 0)
+        verdict(j, "too-short", "%llu ops in the window, fewer than %d",
+                (unsigned long long)j->trial->ops, OPS_LEAST);
+}
+
+static void mark_place(const struct judge *j)
+{
+    if (j->c->server_address == NULL)
+        watermark(j, "shared-host", "both ends on this host");
+    if (j->facts->virtual_machine)
+        watermark(j, "virtual-machine",
+                  "this host is a virtual machine: its CPUs may be others' too");
+    if (strcmp(j->c->link, "lo") == 0 || strcmp(j->c->link, "lo6") == 0)
+        watermark(j, "loopback",
+                  "lo has no packets to speak of, and its receive side runs inside "
+                  "the sender's system call: CPU is given for both sides together");
+    if (strcmp(j->c->link, "unix") != 0 && j->facts->host_bbr_without_fq)
+        watermark(j, "pacing", "bbr without fq paces by timers; --cc cubic does not");
+}
+
+static void mark_capabilities(const struct judge *j)
+{
+    for (size_t i = 0; i < j->trial->clients_count; i++) {
+        const Lab__Ready *ready = j->trial->clients[i].ready;
+        for (size_t k = 0; ready != NULL && i == 0 && k < ready->n_capabilities; k++)
+            if (strcmp(ready->capabilities[k]->state, "emulated") == 0)
+                watermark(j, "emulated", "%s is emulated%s%s", ready->capabilities[k]->name,
+                          ready->capabilities[k]->note[0] != '\0' ? ": " : "",
+                          ready->capabilities[k]->note);
+    }
+}
+
+static void mark_drops(const struct judge *j)
+{
+    if (j->trial->listen_drops > 0)
+        watermark(j, "listen-drops",
+                  "the host's listen queues dropped %llu connections, SYNs were sent again %llu "
+                  "times: the tail of 1 to 3 s is theirs",
+                  (unsigned long long)j->trial->listen_drops,
+                  (unsigned long long)j->trial->syn_retries);
+}
+
+void verdict_judge(const struct run_case *c, struct run_trial *trial,
+                   const struct verdict_facts *facts)
+{
+    static void (*const checks[])(const struct judge *) = {
+        judge_errors,    judge_generator, judge_overloaded,  judge_unstable, judge_disturbed,
+        judge_too_short, mark_place,      mark_capabilities, mark_drops,
+    };
+    const struct judge judge = {c, trial, facts};
+
+    trial->verdicts_count = trial->watermarks_count = 0;
+    for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
+        checks[i](&judge);
+}
