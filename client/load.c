@@ -196,7 +196,6 @@ void load_describe(struct load *load, Lab__Ready *ready)
     for (unsigned i = 0; i < caps->count; i++)
         record_add_capability(ready, caps->list[i].name, states[caps->list[i].state],
                               caps->list[i].note);
-    free(ready->wait);
     ready->wait = record_text(caps->spins ? "spin" : "sleep");
     for (const struct option_def *def = load_options; def->name != NULL; def++) {
         char value[OPTION_TEXT_MAX];

@@ -583,7 +583,6 @@ void server_describe(struct server *server, Lab__Ready *ready)
     for (unsigned i = 0; i < caps->count; i++)
         record_add_capability(ready, caps->list[i].name, states[caps->list[i].state],
                               caps->list[i].note);
-    free(ready->wait);
     ready->wait = record_text(caps->spins ? "spin" : "sleep");
     pthread_mutex_lock(&server->lock);
     ready->tids = calloc(server->workers_count, sizeof(*ready->tids));
