@@ -20,9 +20,10 @@
 #define URING_BUF_BYTES_MIN     4096u
 #define URING_BUF_BYTES_MAX     (64u << 10)
 #define URING_BUF_BYTES_UNKNOWN (16u << 10)
-/* Measured: smaller rings run dry, larger ones leave the cache. */
-#define URING_RING_BYTES       (256u << 10)
-#define URING_RING_ENTRIES_MIN 64u
+/* Measured, at any size of message: smaller ones run dry in every round, larger ones leave the
+ * cache (at 64 KiB a message and 32 connections 8 buffers give 0.98 of a bare loop, 64 0.92). */
+#define URING_RING_BYTES       (512u << 10)
+#define URING_RING_ENTRIES_MIN 8u
 #define URING_POOL_BYTES_MAX   (1ull << 30)
 #define URING_POOL_COUNT_MAX   65536u /* buffer numbers have 16 bits */
 #define URING_HUGE_BYTES       (2u << 20)
