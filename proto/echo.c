@@ -98,8 +98,7 @@ static void echo_number(const struct echo_client *client, struct echo_slot *slot
 }
 
 /* One message a call, so that each has a cookie of its own; the engine gathers them. */
-static int echo_client_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
-                              uint64_t *cookie)
+static int echo_client_output(void *state, struct proto_output *out)
 {
     struct echo_client *client = state;
     if (client->unsent == 0)
@@ -110,8 +109,8 @@ static int echo_client_output(void *state, struct seg *segs, unsigned max, uint6
     unsigned index = client->order[place];
     struct echo_slot *slot = &client->slots[index];
     if (client->one_way) {
-        client->unsent--;
-        segs[0] = seg_memory(client->pattern->bytes, client->message_bytes);
+        out->last = --client->unsent == 0;
+        out->segs[0] = seg_memory(client->pattern->bytes, client->message_bytes);
         return 1;
     }
     /* Its last message's memory is still the engine's: sent() will ask again. */
@@ -119,15 +118,15 @@ static int echo_client_output(void *state, struct seg *segs, unsigned max, uint6
         return 0;
     echo_number(client, slot);
     slot->unreleased = true;
-    client->unsent--;
-    *cookie = index + 1;
+    out->last = --client->unsent == 0;
+    out->cookie = index + 1;
     if (slot->whole != NULL) {
-        segs[0] = seg_memory(slot->whole, client->message_bytes);
+        out->segs[0] = seg_memory(slot->whole, client->message_bytes);
         return 1;
     }
-    segs[0] = seg_memory(slot->header, ECHO_HEADER_BYTES);
-    segs[1] = seg_memory(client->pattern->bytes + ECHO_HEADER_BYTES,
-                         client->message_bytes - ECHO_HEADER_BYTES);
+    out->segs[0] = seg_memory(slot->header, ECHO_HEADER_BYTES);
+    out->segs[1] = seg_memory(client->pattern->bytes + ECHO_HEADER_BYTES,
+                              client->message_bytes - ECHO_HEADER_BYTES);
     return 2;
 }
 
@@ -214,11 +213,13 @@ static int echo_client_input(void *state, struct buf *buf)
     return PROTO_OK;
 }
 
-static void echo_client_sent(void *state, uint64_t cookie, unsigned what)
+static bool echo_client_sent(void *state, uint64_t cookie, unsigned what)
 {
     struct echo_client *client = state;
     if (what & PROTO_RELEASED)
         client->slots[cookie - 1].unreleased = false;
+    /* Only a slot that was asked again before its memory was free waits for this. */
+    return client->unsent > 0;
 }
 
 const struct proto_ops echo_client_proto = {
@@ -240,20 +241,11 @@ void echo_server_open(struct echo_server *server, bool one_way, uint64_t ack_byt
     };
 }
 
-static void echo_server_drop(struct echo_server *server, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        buf_unref(server->pending[i].buf);
-    server->pending_count -= count;
-    if (server->pending_count > 0)
-        memmove(server->pending, server->pending + count,
-                server->pending_count * sizeof(*server->pending));
-}
-
 void echo_server_reset(struct echo_server *server)
 {
-    echo_server_drop(server, server->pending_count);
-    server->handed = 0;
+    for (unsigned i = 0; i < server->pending_count; i++)
+        buf_unref(server->pending[i].buf);
+    server->pending_count = 0;
     server->received_bytes = server->acked_bytes = 0;
     server->ack_in_flight = false;
 }
@@ -285,7 +277,7 @@ static int echo_server_input(void *state, struct buf *buf)
     return enough ? PROTO_CLOSE : PROTO_OK;
 }
 
-static int echo_server_ack(struct echo_server *server, struct seg *segs, uint64_t *cookie)
+static int echo_server_ack(struct echo_server *server, struct proto_output *out)
 {
     /* Every whole write is acknowledged, also the last one: counted from the start, not from the
      * last acknowledgement, which may have come in the middle of a write. */
@@ -296,33 +288,35 @@ static int echo_server_ack(struct echo_server *server, struct seg *segs, uint64_
     memcpy(server->ack, &total, sizeof(total));
     server->acked_bytes = server->received_bytes;
     server->ack_in_flight = true;
-    segs[0] = seg_memory(server->ack, sizeof(server->ack));
-    *cookie = 1;
+    out->segs[0] = seg_memory(server->ack, sizeof(server->ack));
+    out->cookie = 1;
+    out->last = true;
     return 1;
 }
 
-static int echo_server_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
-                              uint64_t *cookie)
+static int echo_server_output(void *state, struct proto_output *out)
 {
     struct echo_server *server = state;
     if (server->one_way)
-        return echo_server_ack(server, segs, cookie);
-    /* Those handed down at the last call have the engine's own reference by now. */
-    if (server->handed > 0) {
-        echo_server_drop(server, server->handed);
-        server->handed = 0;
-    }
-    unsigned count = server->pending_count < max ? server->pending_count : max;
-    memcpy(segs, server->pending, count * sizeof(*segs));
-    server->handed = count;
+        return echo_server_ack(server, out);
+    unsigned count = server->pending_count < out->max ? server->pending_count : out->max;
+    for (unsigned i = 0; i < count; i++)
+        out->segs[i] = server->pending[i];
+    server->pending_count -= count;
+    /* Rare: more received pieces than fit into one output. */
+    if (server->pending_count > 0)
+        memmove(server->pending, server->pending + count,
+                server->pending_count * sizeof(*server->pending));
+    out->last = server->pending_count == 0;
     return (int)count;
 }
 
-static void echo_server_sent(void *state, uint64_t cookie, unsigned what)
+static bool echo_server_sent(void *state, uint64_t cookie, unsigned what)
 {
     struct echo_server *server = state;
     if (what & PROTO_RELEASED)
         server->ack_in_flight = false;
+    return !server->ack_in_flight;
 }
 
 const struct proto_ops echo_server_proto = {

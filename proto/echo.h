@@ -89,7 +89,7 @@ struct echo_server {
     uint8_t ack[ECHO_ACK_BYTES];
     bool ack_in_flight;
     struct seg *pending; /* received, not yet handed down */
-    unsigned pending_count, pending_room, handed;
+    unsigned pending_count, pending_room;
 };
 extern const struct proto_ops echo_server_proto;
 

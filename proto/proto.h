@@ -9,6 +9,7 @@
 #ifndef LAB_PROTO_PROTO_H
 #define LAB_PROTO_PROTO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/seg.h"
@@ -24,18 +25,27 @@
 #define PROTO_RELEASED 2u
 #define PROTO_COPIED   4u
 
+/* What the pump asks a protocol for. */
+struct proto_output {
+    struct seg *segs; /* to be filled; a buffer segment hands a reference over */
+    unsigned max;     /* segments that have room */
+    uint64_t budget;  /* bytes, about so many at most */
+    uint64_t cookie;  /* 0; another value asks for sent() */
+    bool last;        /* false; true: there is nothing more now, asking again is not needed */
+};
+
 struct proto_ops {
     const char *name;
     /* buf is on loan (buf_ref to keep it). May emit events to whoever set the state up. */
     int (*input)(void *state, struct buf *buf);
     /* The peer will send no more. NULL: the connection is closed in order. */
     int (*eof)(void *state);
-    /* Fills segs with what goes out now, at most max, about budget bytes; returns how many (0:
-     * nothing now) or a negative errno. *cookie (0 on entry) other than 0 asks for sent(). */
-    int (*output)(void *state, struct seg *segs, unsigned max, uint64_t budget, uint64_t *cookie);
-    /* ENGINE_SENT 1, ENGINE_RELEASED 2, ENGINE_COPIED 4, as the engine says it. NULL: never asked.
-     */
-    void (*sent)(void *state, uint64_t cookie, unsigned what);
+    /* Fills out with what goes out now; returns how many segments (0: nothing now) or a negative
+     * errno. */
+    int (*output)(void *state, struct proto_output *out);
+    /* What became of an output that had a cookie. Returns whether there is output to be asked
+     * for now. NULL: never asked. */
+    bool (*sent)(void *state, uint64_t cookie, unsigned what);
 };
 
 #endif

@@ -15,37 +15,48 @@ static void pump_fail(struct pump_conn *conn, int err)
     pump_close(conn, true);
 }
 
+/* Hands the segments down; the engine takes references of its own on their buffers, and the
+ * protocol's, which came with them, are given back. */
+static int pump_send(struct pump_conn *conn, const struct proto_output *out, int count)
+{
+    uint64_t bytes = 0;
+
+    int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
+                                    out->cookie << 1 | 1);
+    for (int i = 0; i < count; i++) {
+        bytes += out->segs[i].size;
+        if (out->segs[i].buf != NULL)
+            buf_unref(out->segs[i].buf);
+    }
+    if (r == 0)
+        conn->queued_bytes += bytes;
+    return r;
+}
+
 /* Asks the protocol for output until it has none or enough is on its way. */
 static void pump_pull(struct pump_conn *conn)
 {
-    const struct engine_ops *ops = conn->engine->ops;
+    struct seg segs[PUMP_SEGS_MAX];
 
     conn->held = false;
     while (!conn->closing) {
-        struct seg segs[PUMP_SEGS_MAX];
-        uint64_t cookie = 0, bytes = 0;
+        struct proto_output out = {.segs = segs, .max = PUMP_SEGS_MAX};
 
         if (conn->queued_bytes >= PUMP_QUEUE_BYTES) {
             conn->held = true;
             return;
         }
-        int count = conn->proto->output(conn->state, segs, PUMP_SEGS_MAX,
-                                        PUMP_QUEUE_BYTES - conn->queued_bytes, &cookie);
-        if (count <= 0) {
-            if (count < 0)
-                pump_fail(conn, -count);
-            else if (conn->ending)
-                pump_close(conn, false);
-            return;
-        }
-        for (int i = 0; i < count; i++)
-            bytes += segs[i].size;
-        int r = ops->send(conn->engine, conn->handle, segs, (unsigned)count, cookie << 1 | 1);
-        if (r < 0) {
+        out.budget = PUMP_QUEUE_BYTES - conn->queued_bytes;
+        int r = conn->proto->output(conn->state, &out);
+        bool last = r <= 0 || out.last;
+        if (r > 0)
+            r = pump_send(conn, &out, r);
+        if (r < 0)
             pump_fail(conn, -r);
+        else if (last && conn->ending)
+            pump_close(conn, false);
+        if (last)
             return;
-        }
-        conn->queued_bytes += bytes;
     }
 }
 
@@ -111,9 +122,8 @@ static void pump_on_sent(void *context, uint64_t cookie, uint64_t bytes, unsigne
         conn->queued_bytes -= bytes;
     if (cookie >> 1 != 0 && conn->proto->sent != NULL) {
         conn->in_event = true;
-        conn->proto->sent(conn->state, cookie >> 1, what);
+        ask = conn->proto->sent(conn->state, cookie >> 1, what);
         conn->in_event = false;
-        ask = true;
     }
     if (ask || (conn->held && conn->queued_bytes < PUMP_QUEUE_BYTES / 2))
         pump_pull(conn);

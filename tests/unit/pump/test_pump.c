@@ -62,8 +62,9 @@ struct script {
     uint64_t cookie; /* of each */
     int input_result, eof_result, output_result;
     unsigned inputs, asked, sent_calls;
-    uint64_t budget_last;
     unsigned on_sent_more; /* outputs that come with sent() */
+    struct buf *buf;       /* what it sends, else memory */
+    bool says_last;
 };
 
 static uint8_t payload[1 << 20];
@@ -80,29 +81,30 @@ static int script_eof(void *state)
     return ((struct script *)state)->eof_result;
 }
 
-static int script_output(void *state, struct seg *segs, unsigned max, uint64_t budget,
-                         uint64_t *cookie)
+static int script_output(void *state, struct proto_output *out)
 {
     struct script *script = state;
     script->asked++;
-    script->budget_last = budget;
     if (script->output_result < 0)
         return script->output_result;
     if (script->left == 0)
         return 0;
     script->left--;
-    segs[0] = seg_memory(payload, script->size);
-    *cookie = script->cookie;
+    out->segs[0] = script->buf != NULL ? seg_buf(buf_ref(script->buf), script->buf->data, 1)
+                                       : seg_memory(payload, script->size);
+    out->cookie = script->cookie;
+    out->last = script->says_last;
     return 1;
 }
 
-static void script_sent(void *state, uint64_t cookie, unsigned what)
+static bool script_sent(void *state, uint64_t cookie, unsigned what)
 {
     struct script *script = state;
     script->sent_calls++;
     cr_assert_eq(cookie, script->cookie);
     script->left += script->on_sent_more;
     script->on_sent_more = 0;
+    return script->left > 0;
 }
 
 static const struct proto_ops script_proto = {
@@ -172,6 +174,34 @@ Test(pump, output_is_pulled_after_input_until_there_is_none, .timeout = 10)
     cr_assert_eq(f.fake.sends, 3);
     cr_assert_eq(f.conn.queued_bytes, 300);
     cr_assert_eq(f.conn.received_bytes, 5);
+}
+
+Test(pump, a_protocol_that_says_last_is_not_asked_again, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    unsigned asked = f.script.asked;
+    f.script.says_last = true;
+    f.script.left = 1;
+    receive(&f);
+    cr_assert_eq(f.fake.sends, 1);
+    cr_assert_eq(f.script.asked, asked + 1);
+}
+
+Test(pump, the_reference_that_comes_with_a_segment_is_given_back, .timeout = 10)
+{
+    struct fixture f;
+    struct buf buf = {.data = payload, .size = 5, .refs = 1, .release = keep};
+    set_up(&f);
+    f.script.buf = &buf;
+    f.script.left = 2;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.fake.sends, 2);
+    cr_assert_eq(buf.refs, 1, "the engine takes its own, this one takes none");
+    f.fake.send_result = -ENOMEM;
+    f.script.left = 1;
+    pump_kick(&f.conn);
+    cr_assert_eq(buf.refs, 1, "also when sending failed");
 }
 
 Test(pump, a_kick_outside_of_events_pulls_at_once, .timeout = 10)
