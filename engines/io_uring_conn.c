@@ -400,6 +400,7 @@ int uring_listen(struct engine *engine, const struct addr *addr, void *listener_
 
 static void uring_accepted(struct uring_engine *e, unsigned index, int fd)
 {
+    const struct addr *bound = &e->listeners[index].sock.bound;
     struct engine_accepted accepted = {
         .token = fd,
         .remote.size = sizeof(accepted.remote.sa),
@@ -407,8 +408,12 @@ static void uring_accepted(struct uring_engine *e, unsigned index, int fd)
 
     uring_count_call(e);
     engine_count(&e->base, ENGINE_ACCEPTS, 1);
-    if (getpeername(fd, (struct sockaddr *)&accepted.remote.sa, &accepted.remote.size) < 0)
-        accepted.remote.size = 0;
+    /* A multishot accept has no room for addresses. One that was reset by now has lost its own:
+     * it is told of like others, since accept4 would have, with an address of zeroes. */
+    if (getpeername(fd, (struct sockaddr *)&accepted.remote.sa, &accepted.remote.size) < 0) {
+        accepted.remote.sa.ss_family = bound->sa.ss_family;
+        accepted.remote.size = bound->size;
+    }
     e->calls_up++;
     e->base.events->on_accept(e->listeners[index].ctx, &accepted);
 }

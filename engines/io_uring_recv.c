@@ -421,7 +421,9 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
         }
         return;
     }
-    if (c->send_err != 0 && (c->recv_paused || (c->recv_ended && c->stash == NULL))) {
+    /* At the quota, since the queue that can no longer be sent holds the loans. */
+    if (c->send_err != 0 &&
+        (c->recv_paused || uring_at_quota(e, c) || (c->recv_ended && c->stash == NULL))) {
         uring_conn_end(e, c, sock_reason(c->send_err), c->send_err);
         return;
     }
