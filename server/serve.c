@@ -61,8 +61,10 @@ struct server_totals {
 struct server {
     struct server_config config;
     struct addr address;
-    pthread_mutex_t lock; /* workers, their count, running, failed, waits */
+    pthread_mutex_t lock; /* workers, their count, running, failed, waits, serving */
     pthread_cond_t started;
+    /* Every worker is there: only now may the first one accept, and hand out to the others. */
+    bool serving;
     struct server_worker **workers;
     unsigned workers_count, workers_room;
     unsigned turn;
@@ -311,6 +313,8 @@ static void *worker_main(void *context)
     worker->running = r == 0;
     worker->failed = r < 0;
     pthread_cond_broadcast(&server->started);
+    while (r == 0 && !server->serving)
+        pthread_cond_wait(&server->started, &server->lock);
     pthread_mutex_unlock(&server->lock);
     if (r == 0)
         worker_loop(worker);
@@ -514,6 +518,8 @@ int server_start(struct server **out, const struct server_config *config, struct
             : server->workers[server->workers_count - 1]->result < 0
                 ? server->workers[server->workers_count - 1]->result
                 : -EAGAIN;
+    server->serving = true;
+    pthread_cond_broadcast(&server->started);
     pthread_mutex_unlock(&server->lock);
     if (r < 0) {
         server_stop(server, 0);
