@@ -176,7 +176,7 @@ static int run_exit_code(const struct run_command *command)
         for (size_t t = 0; t < c->trials_count; t++) {
             const struct run_trial *trial = &c->trials[t];
             failed |= trial->failed && c->status != RUN_CANNOT_RUN;
-            errors |= trial->errors + trial->unfinished > command->options.max_errors;
+            errors |= trial->errors > command->options.max_errors;
             doubt |= trial->verdicts_count > 0;
         }
     }
@@ -218,7 +218,7 @@ static int run_execute_plan(struct run_command *command)
     struct lab_error err = {0};
     const struct run_options *options = &command->options;
     const struct run_observer observer =
-        progress_begin(&progress, options->quiet, options->verbose);
+        progress_begin(&progress, &command->result, options->quiet, options->verbose);
 
     int r = run_execute(&command->result, &observer, &err);
     progress_end(&progress);

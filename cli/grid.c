@@ -79,6 +79,16 @@ void grid_set(struct grid *grid, unsigned row, unsigned column, const char *form
     grid->lines[row].cells[column] = text;
 }
 
+bool grid_has(const struct grid *grid, const char *text)
+{
+    for (unsigned row = 0; row < grid->lines_count; row++)
+        for (unsigned column = 0; column < grid->columns_count; column++)
+            if (grid->lines[row].cells[column] != NULL &&
+                strcmp(grid->lines[row].cells[column], text) == 0)
+                return true;
+    return false;
+}
+
 void grid_strong(struct grid *grid, unsigned row)
 {
     grid->lines[row].strong = true;

@@ -22,6 +22,8 @@ unsigned grid_column(struct grid *grid, enum grid_align align, unsigned spare);
 unsigned grid_row(struct grid *grid);
 void grid_set(struct grid *grid, unsigned row, unsigned column, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+/* Whether a cell says just that. */
+bool grid_has(const struct grid *grid, const char *text);
 /* A row that is to stand out. */
 void grid_strong(struct grid *grid, unsigned row);
 

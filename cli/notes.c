@@ -1,7 +1,6 @@
 /* See notes.h. */
 #include "cli/notes.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,10 +95,10 @@ static void notes_add(struct notes *notes, char *text, char *marks, size_t marks
     snprintf(marks + used, marks_size - used, "%s[%zu]", used == 0 ? " " : "", number + 1);
 }
 
-/* "trial 3", "trials 1, 4" of those for which has() is true; the first one's evidence. */
+/* In which trials of a case something holds, and the first one's evidence. */
 struct notes_trials {
-    char text[120];
-    unsigned count;
+    char text[100]; /* "1, 4" */
+    unsigned count, last;
     const char *evidence;
 };
 
@@ -107,62 +106,31 @@ static void notes_trials_add(struct notes_trials *trials, const struct run_trial
                              const char *evidence)
 {
     size_t used = strlen(trials->text);
+    unsigned number = trial->round + 1;
 
+    if (trials->count > 0 && trials->last == number)
+        return; /* twice in a trial: of two CPUs, say */
     trials->count++;
+    trials->last = number;
     if (trials->evidence == NULL)
         trials->evidence = evidence;
     if (used + 24 < sizeof(trials->text))
         snprintf(trials->text + used, sizeof(trials->text) - used, "%s%u", used == 0 ? "" : ", ",
-                 trial->round + 1);
+                 number);
     else if (trials->text[used - 1] != '.')
         snprintf(trials->text + used, sizeof(trials->text) - used, " ...");
 }
 
-static bool notes_seen(const char *name, const char **names, size_t *count)
+/* "disturbed in trials 1, 4 (2.1 % steal on CPU 1)" */
+static void notes_say(FILE *out, const char *name, const struct notes_trials *trials, unsigned of)
 {
-    for (size_t i = 0; i < *count; i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    names[(*count)++] = name;
-    return false;
-}
-
-static void notes_verdict(struct notes *notes, const struct run_case *c, const char *name,
-                          char *marks, size_t marks_size)
-{
-    struct notes_trials trials = {0};
-    char *text;
-
-    for (size_t t = 0; t < c->trials_count; t++)
-        for (size_t i = 0; i < c->trials[t].verdicts_count; i++)
-            if (strcmp(c->trials[t].verdicts[i].name, name) == 0)
-                notes_trials_add(&trials, &c->trials[t], c->trials[t].verdicts[i].evidence);
-    if (asprintf(&text, "%s: trial%s %s %s: %s%s", c->label, trials.count == 1 ? "" : "s",
-                 trials.text, name, trials.evidence,
-                 trials.count == 1 ? "; kept in the figures"
-                                   : " (the first); kept in the figures") < 0)
-        abort();
-    notes_add(notes, text, marks, marks_size);
-}
-
-static void notes_mark(struct notes *notes, const struct run_case *c, const char *name, char *marks,
-                       size_t marks_size)
-{
-    struct notes_trials trials = {0};
-    char *text;
-
-    for (size_t t = 0; t < c->trials_count; t++) {
-        const struct run_verdict *mark = notes_watermark(&c->trials[t], name);
-        if (mark != NULL && !c->trials[t].failed)
-            notes_trials_add(&trials, &c->trials[t], mark->evidence);
-    }
-    bool all = trials.count == facts_trials(c);
-    int r = all ? asprintf(&text, "%s: %s", name, trials.evidence)
-                : asprintf(&text, "%s: %s (trial%s %s)", name, trials.evidence,
-                           trials.count == 1 ? "" : "s", trials.text);
-    if (r < 0)
-        abort();
-    notes_add(notes, text, marks, marks_size);
+    fputs(name, out);
+    if (trials->count == of)
+        fputs(of > 1 ? " in all trials" : "", out);
+    else
+        fprintf(out, " in trial%s %s", trials->count == 1 ? "" : "s", trials->text);
+    if (trials->evidence != NULL && trials->evidence[0] != '\0')
+        fprintf(out, " (%s)", trials->evidence);
 }
 
 static bool notes_is_common(const struct notes *notes, const char *name)
@@ -173,41 +141,86 @@ static bool notes_is_common(const struct notes *notes, const char *name)
     return false;
 }
 
-static void notes_failures(struct notes *notes, const struct run_case *c, char *marks,
-                           size_t marks_size)
+static const struct run_verdict *notes_list(const struct run_trial *trial, bool verdicts,
+                                            size_t *count)
+{
+    *count = trial->failed ? 0 : verdicts ? trial->verdicts_count : trial->watermarks_count;
+    return verdicts ? trial->verdicts : trial->watermarks;
+}
+
+/* Whether an entry before the k-th of trial t, or of an earlier trial, has the same name. */
+static bool notes_said(const struct run_case *c, bool verdicts, size_t t, size_t k,
+                       const char *name)
+{
+    for (size_t i = 0; i <= t; i++) {
+        size_t count;
+        const struct run_verdict *list = notes_list(&c->trials[i], verdicts, &count);
+        for (size_t n = 0; n < (i == t ? k : count); n++)
+            if (strcmp(list[n].name, name) == 0)
+                return true;
+    }
+    return false;
+}
+
+/* All names of the case's verdicts, or of its watermarks that not every row has; how many. */
+static unsigned notes_names(const struct notes *notes, const struct run_case *c, bool verdicts,
+                            FILE *out)
+{
+    unsigned said = 0;
+
+    for (size_t t = 0; t < c->trials_count; t++) {
+        size_t count;
+        const struct run_verdict *list = notes_list(&c->trials[t], verdicts, &count);
+        for (size_t k = 0; k < count; k++) {
+            struct notes_trials trials = {0};
+            if (notes_said(c, verdicts, t, k, list[k].name) ||
+                (!verdicts && notes_is_common(notes, list[k].name)))
+                continue;
+            for (size_t i = t; i < c->trials_count; i++) {
+                size_t others;
+                const struct run_verdict *other = notes_list(&c->trials[i], verdicts, &others);
+                for (size_t n = 0; n < others; n++)
+                    if (strcmp(other[n].name, list[k].name) == 0)
+                        notes_trials_add(&trials, &c->trials[i], other[n].evidence);
+            }
+            fputs(said++ == 0 ? "" : "; ", out);
+            notes_say(out, list[k].name, &trials, facts_trials(c));
+        }
+    }
+    return said;
+}
+
+static unsigned notes_failures(const struct run_case *c, FILE *out)
 {
     struct notes_trials trials = {0};
-    char *text;
 
     for (size_t t = 0; t < c->trials_count; t++)
         if (c->trials[t].failed)
             notes_trials_add(&trials, &c->trials[t], c->trials[t].reason);
-    if (trials.count == 0)
-        return;
-    if (asprintf(&text, "%s: trial%s %s failed: %s", c->label, trials.count == 1 ? "" : "s",
-                 trials.text, trials.evidence) < 0)
-        abort();
-    notes_add(notes, text, marks, marks_size);
+    if (trials.count > 0)
+        notes_say(out, "failed", &trials, (unsigned)c->trials_count);
+    return trials.count;
 }
 
+/* Up to three notes: what failed, what spoils the figures, what is to be known beside them. */
 void notes_case(struct notes *notes, const struct run_case *c, char *marks, size_t marks_size)
 {
-    const char *verdicts[RUN_VERDICTS_MAX * 4], *watermarks[RUN_WATERMARKS_MAX * 4];
-    size_t verdicts_count = 0, watermarks_count = 0;
-
     marks[0] = '\0';
-    notes_failures(notes, c, marks, marks_size);
-    for (size_t t = 0; t < c->trials_count; t++)
-        for (size_t i = 0; i < c->trials[t].verdicts_count && !c->trials[t].failed; i++)
-            if (verdicts_count < RUN_VERDICTS_MAX * 4 &&
-                !notes_seen(c->trials[t].verdicts[i].name, verdicts, &verdicts_count))
-                notes_verdict(notes, c, c->trials[t].verdicts[i].name, marks, marks_size);
-    for (size_t t = 0; t < c->trials_count; t++)
-        for (size_t i = 0; i < c->trials[t].watermarks_count && !c->trials[t].failed; i++)
-            if (watermarks_count < RUN_WATERMARKS_MAX * 4 &&
-                !notes_is_common(notes, c->trials[t].watermarks[i].name) &&
-                !notes_seen(c->trials[t].watermarks[i].name, watermarks, &watermarks_count))
-                notes_mark(notes, c, c->trials[t].watermarks[i].name, marks, marks_size);
+    for (unsigned kind = 0; kind < 3; kind++) {
+        char *text = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&text, &size);
+        if (out == NULL)
+            abort();
+        fprintf(out, "%s: ", c->label);
+        unsigned said = kind == 0 ? notes_failures(c, out) : notes_names(notes, c, kind == 1, out);
+        fputs(kind == 1 ? "; kept in the figures" : "", out);
+        fclose(out);
+        if (said > 0)
+            notes_add(notes, text, marks, marks_size);
+        else
+            free(text);
+    }
 }
 
 void notes_wrap(FILE *out, const char *text, unsigned indent, unsigned width)

@@ -135,14 +135,17 @@ static void progress_round_ended(void *context, const struct run_result *run, un
         fprintf(stderr, "round %u of %u done\n", round + 1, run->settings.rounds);
     if (round == 0 && run->settings.rounds > 1 && progress->tty) {
         fputs("after the first round, provisional:\n", stderr);
-        table_print(run, stderr, &style);
+        run_summarise(progress->run);
+        table_print(progress->run, stderr, &style);
         fputc('\n', stderr);
     }
 }
 
-struct run_observer progress_begin(struct progress *progress, bool quiet, bool verbose)
+struct run_observer progress_begin(struct progress *progress, struct run_result *run, bool quiet,
+                                   bool verbose)
 {
-    *progress = (struct progress){.quiet = quiet, .verbose = verbose, .tty = term_is_tty(stderr)};
+    *progress = (struct progress){
+        .run = run, .quiet = quiet, .verbose = verbose, .tty = term_is_tty(stderr)};
     return (struct run_observer){
         .context = progress,
         .planned = progress_planned,

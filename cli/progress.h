@@ -11,6 +11,7 @@
 #include "run/run.h"
 
 struct progress {
+    struct run_result *run; /* summarised for the provisional table */
     bool quiet, verbose;
     bool tty;   /* stderr is a terminal */
     bool shown; /* a line is there that has to be wiped before anything else is said */
@@ -19,7 +20,8 @@ struct progress {
 };
 
 /* The observer refers to progress, which is to outlive it. */
-struct run_observer progress_begin(struct progress *progress, bool quiet, bool verbose);
+struct run_observer progress_begin(struct progress *progress, struct run_result *run, bool quiet,
+                                   bool verbose);
 void progress_end(struct progress *progress); /* wipes the line */
 
 #endif

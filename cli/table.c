@@ -27,6 +27,7 @@ struct table {
     FILE *out;
     const struct table_style *style;
     struct notes *notes;
+    bool any_not_observed, any_too_few; /* in a cell: to be explained beneath */
 };
 
 __attribute__((format(printf, 2, 3))) static void table_line(const struct table *table,
@@ -296,8 +297,15 @@ static void table_cost_rows(struct grid *grid, const struct run_case *const *cas
     free(cells);
 }
 
-static void table_costs_of(const struct table *table, const struct run_case *const *cases,
-                           size_t count)
+static void table_grid(struct table *table, struct grid *grid)
+{
+    grid_print(grid, table->out, table->style->width, table->style->colour);
+    table->any_not_observed |= grid_has(grid, TABLE_NOT_OBSERVED);
+    table->any_too_few |= grid_has(grid, TABLE_TOO_FEW);
+    grid_free(grid);
+}
+
+static void table_costs_of(struct table *table, const struct run_case *const *cases, size_t count)
 {
     struct grid *grid = grid_new();
     bool links = false;
@@ -316,12 +324,11 @@ static void table_costs_of(const struct table *table, const struct run_case *con
                         sizeof(table_reconnect) / sizeof(*table_reconnect));
     table_cost_rows(grid, cases, count, table_costs, sizeof(table_costs) / sizeof(*table_costs));
     fputc('\n', table->out);
-    grid_print(grid, table->out, table->style->width, table->style->colour);
-    grid_free(grid);
+    table_grid(table, grid);
 }
 
 /* As many cases beside each other as there is room for. */
-static void table_print_costs(const struct table *table, const struct compare_group *group)
+static void table_print_costs(struct table *table, const struct compare_group *group)
 {
     const struct run_case **measured = calloc(group->count, sizeof(*measured));
     size_t count = 0, most = TABLE_COST_MOST;
@@ -343,12 +350,11 @@ static void table_print_costs(const struct table *table, const struct compare_gr
 static void table_print_errors_of(const struct table *table, const struct run_case *c)
 {
     struct run_list kinds = {0}; /* kind, first example */
-    unsigned long long total = 0, unfinished = 0;
+    unsigned long long total = 0;
 
     for (size_t t = 0; t < c->trials_count; t++) {
         const struct run_trial *trial = &c->trials[t];
         total += trial->errors;
-        unfinished += trial->unfinished;
         for (size_t i = 0; i < trial->errors_by_kind.count; i++) {
             const char *kind = trial->errors_by_kind.items[i].name;
             const char *example = facts_find(&trial->errors_examples, kind);
@@ -367,11 +373,6 @@ static void table_print_errors_of(const struct table *table, const struct run_ca
     }
     if (total > 0 && kinds.count == 0)
         table_line(table, "errors of %s: %llu", c->label, total);
-    if (unfinished > 0)
-        table_line(table,
-                   "unfinished at the end of %s: %llu ops; they are in the latency with "
-                   "their age",
-                   c->label, unfinished);
     run_list_free(&kinds);
 }
 
@@ -401,7 +402,7 @@ static bool table_any_measured(const struct compare_group *group)
     return false;
 }
 
-static void table_print_group(const struct table *table, const struct compare_group *group)
+static void table_print_group(struct table *table, const struct compare_group *group)
 {
     char heading[512];
     const struct table_style *style = table->style;
@@ -419,8 +420,7 @@ static void table_print_group(const struct table *table, const struct compare_gr
     for (size_t i = 0; i < group->count; i++)
         if (group->cases[i]->trials_count > 0)
             table_row(table, grid, &at, group, group->cases[i]);
-    grid_print(grid, table->out, style->width, style->colour);
-    grid_free(grid);
+    table_grid(table, grid);
     if (!style->provisional) {
         table_print_costs(table, group);
         fputc('\n', table->out);
@@ -488,6 +488,11 @@ void table_print(const struct run_result *run, FILE *out, const struct table_sty
     }
     if (!style->provisional) {
         table_print_unmeasured(&table);
+        if (table.any_not_observed)
+            table_line(&table, TABLE_NOT_OBSERVED " not observed");
+        if (table.any_too_few)
+            table_line(&table, TABLE_TOO_FEW " fewer than %d samples beyond that percentile",
+                       TABLE_BEYOND_LEAST);
         notes_print(table.notes, out, style->width);
     }
     notes_free(table.notes);
