@@ -19,7 +19,7 @@ CRITERION_SKIP = re.compile(r"\[SKIP\] (\S+?): (.*)")
 UNITTEST_TOTAL = re.compile(r"^Ran (\d+) tests? in ", re.M)
 UNITTEST_END = re.compile(r"^(OK|FAILED)(?: \(([^)]*)\))?\s*$", re.M)
 UNITTEST_SKIP = re.compile(r"^(\w+) \(([\w.]+)\).*?\.\.\. skipped (['\"])(.*)\3$", re.M | re.S)
-NOISE = re.compile(r"\[(RUN |PASS|SKIP)\]")
+NOISE = re.compile(r"\[(RUN |PASS|SKIP)\]|.* \.\.\. ok$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 OUTPUT_LINES_MOST = 200
 

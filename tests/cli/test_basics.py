@@ -149,7 +149,7 @@ class Completion(LabCase):
         self.assertNotIn("drive", self.words(""))
 
     def test_options_of_a_command(self):
-        self.assertEqual(self.words("run", "--connec"), ["--connections"])
+        self.assertEqual(self.words("run", "--reconn"), ["--reconnect"])
         self.assertIn("--listen", self.words("serve", "--"))
 
     def test_choices_of_an_option(self):
