@@ -1,0 +1,190 @@
+/*
+ * The null engine: no network. Both ends of a connection live in one instance, and what one
+ * sends is lent to the other as it lies in memory, so that what is measured over it is the
+ * harness: schedule, workload, protocol, pump. null.c has the instance, null_conn.c the
+ * connections.
+ *
+ * A segment becomes a piece in its sender's queue. Delivered, the same piece is the receiver's
+ * loan; returned, it settles its send. SENT and RELEASED come together, when the last piece is
+ * back: there is no stack in between that could take something earlier.
+ */
+#ifndef LAB_ENGINES_NULL_H
+#define LAB_ENGINES_NULL_H
+
+#include "engines/conns.h"
+#include "engines/engine.h"
+#include "engines/park.h"
+
+#define NULL_CONNS_MAX (1u << 20)
+/* Upward calls of a poll. */
+#define NULL_CALLS_MAX 256u
+#define NULL_CHUNK     64u
+/* Ports that connecting ends, and listeners that asked for any, seem to have. */
+#define NULL_PORT_FIRST 32768u
+
+enum null_flag {
+    NULL_EMBRYO = 1u << 0,    /* accepted, not attached yet */
+    NULL_ANNOUNCED = 1u << 1, /* ... and on_accept was called */
+    NULL_OPEN_DUE = 1u << 2,
+    NULL_REFUSED = 1u << 3, /* nobody listens there */
+    NULL_PAUSED = 1u << 4,
+    NULL_STARVED = 1u << 5,  /* at its quota, something waits to be delivered to it */
+    NULL_WAITING = 1u << 6,  /* its queue waits for the other side's instance-wide limit */
+    NULL_END = 1u << 7,      /* send_end was called */
+    NULL_END_GONE = 1u << 8, /* ... and delivered */
+    NULL_FIN = 1u << 9,      /* the far end will send no more, all it sent was delivered */
+    NULL_EOF_TOLD = 1u << 10,
+    NULL_CLOSING = 1u << 11,
+    NULL_ABORTING = 1u << 12,
+    NULL_RESET = 1u << 13, /* by the far end */
+    NULL_DEAD = 1u << 14,  /* waits for what is lent, then on_closed */
+};
+#define NULL_NOT_NOW  (NULL_EMBRYO | NULL_OPEN_DUE | NULL_PAUSED)
+#define NULL_DEAF     (NULL_CLOSING | NULL_ABORTING | NULL_DEAD)
+#define NULL_SENDLESS (NULL_END | NULL_CLOSING | NULL_ABORTING)
+
+enum null_turn_state {
+    NULL_IDLE,
+    NULL_READY,      /* in the list of those with something to do */
+    NULL_IN_TURN,    /* doing it */
+    NULL_TURN_AGAIN, /* ... and got more to do meanwhile */
+};
+
+struct null_block { /* memory for what cannot be lent as it is */
+    struct null_block *next;
+    uint8_t bytes[];
+};
+
+struct null_piece {
+    struct buf buf;          /* first */
+    struct null_piece *next; /* in its sender's queue, or of free ones */
+    struct null_conn *sender, *receiver;
+    struct null_piece *head; /* the piece that settles its send; NULL: nobody asked */
+    struct buf *held;        /* the buffer that it lies in */
+    uint64_t size;           /* of what is left of the segment */
+    /* Of a head. */
+    struct null_piece *next_send;
+    uint64_t cookie, bytes;
+    uint32_t unreturned; /* pieces of the send */
+    bool dropped;        /* not all of it was delivered */
+
+    uint8_t links;
+    int fd; /* >= 0: a piece of a file, not read yet */
+    uint64_t file_offset;
+    struct null_block *block;
+};
+
+struct null_conn {
+    struct conns_item item; /* first */
+    uint32_t flags;         /* enum null_flag */
+    uint8_t turn;           /* enum null_turn_state */
+    bool accepted;          /* the side it is of */
+    uint8_t reason;         /* enum engine_reason, once dead */
+    struct null_conn *next_ready;
+    struct null_conn *far; /* NULL: it is gone */
+    void *ctx;
+    struct null_piece *queue, **queue_end; /* to be delivered */
+    struct null_piece *sends, **sends_end; /* to be notified of, in this order */
+    uint64_t lent_bytes;                   /* its loans, charged */
+    uint32_t lent_count;
+    uint32_t out_count; /* pieces of its own that are on loan */
+    struct null_engine *engine;
+    int err;
+    unsigned listener;
+    struct addr *remote;            /* owned: of an embryo */
+    struct null_conn *next_waiting; /* or the next to be announced */
+};
+
+struct null_list {
+    struct null_conn *first, **end;
+};
+
+struct null_listener {
+    struct addr addr;
+    void *ctx;
+};
+
+/* The limits of `bufs=` hold for a side: as two instances they would have their own. */
+struct null_side {
+    uint32_t lent_count;
+    struct null_list waiting;
+};
+
+struct null_engine {
+    struct engine engine; /* first */
+    struct park park;
+    struct conns conns;
+    struct null_list ready;
+    struct null_piece *free;
+    unsigned calls; /* up, in this poll */
+    uint32_t lent_max, conn_lent_max;
+    uint64_t quota_bytes;
+    size_t piece_bytes;
+    struct null_side sides[2];
+    bool accept_paused;
+    bool closing;
+    bool dying; /* closing, and loans were left */
+    struct null_list embryos;
+    struct null_listener *listeners;
+    unsigned listeners_count;
+    uint16_t port_next;
+    struct null_block *blocks;
+    struct null_piece **chunks;
+    unsigned chunks_count, chunks_room;
+};
+
+static inline struct null_engine *null_self(struct engine *engine)
+{
+    return (struct null_engine *)engine;
+}
+
+static inline void null_list_add(struct null_list *list, struct null_conn *c)
+{
+    c->next_waiting = NULL;
+    *list->end = c;
+    list->end = &c->next_waiting;
+}
+
+static inline struct null_conn *null_list_take_all(struct null_list *list)
+{
+    struct null_conn *first = list->first;
+
+    list->first = NULL;
+    list->end = &list->first;
+    return first;
+}
+
+static inline void null_append(struct null_engine *e, struct null_conn *c)
+{
+    c->turn = NULL_READY;
+    c->next_ready = NULL;
+    *e->ready.end = c;
+    e->ready.end = &c->next_ready;
+}
+
+/* It has something to do. */
+static inline void null_mark(struct null_engine *e, struct null_conn *c)
+{
+    if (c->turn == NULL_IDLE)
+        null_append(e, c);
+    else if (c->turn == NULL_IN_TURN)
+        c->turn = NULL_TURN_AGAIN;
+}
+
+/* null_conn.c */
+
+int null_add_chunk(struct null_engine *e); /* more pieces; -ENOMEM */
+struct null_conn *null_conn_new(struct null_engine *e, uint32_t flags, void *ctx);
+/* Everything that the connection can do now. */
+void null_turn(struct null_engine *e, struct null_conn *c);
+/* Of one that waits for loans: tells the end without them. Only for an instance that dies. */
+void null_force(struct null_engine *e, struct null_conn *c);
+
+int null_recv_pause(struct engine *engine, uint64_t conn);
+int null_recv_resume(struct engine *engine, uint64_t conn);
+int null_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
+              uint64_t cookie);
+int null_send_end(struct engine *engine, uint64_t conn);
+int null_conn_close(struct engine *engine, uint64_t conn, bool abort);
+
+#endif
