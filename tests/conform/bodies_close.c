@@ -1,0 +1,442 @@
+/* Every way in which a connection ends. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/conform/conform.h"
+
+#define PART (1u << 20)
+
+static const char *skip_one_each(const struct world *world)
+{
+    return world->caps.conns_max == 1 ? "an instance has one connection" : NULL;
+}
+
+/* --- half close, either first --- */
+
+static void check_refuses_send(struct end *end)
+{
+    struct seg seg = seg_memory("x", 1);
+
+    int r = end_ops(end)->send(end->lane->engine, end->handle, &seg, 1, 1);
+    CHECK(r == -EPIPE, "send after send_end gave %d", r);
+}
+
+static void half_first_begin(struct end *end)
+{
+    end_send_bytes(end, PART);
+    end_finish(end);
+    check_refuses_send(end);
+}
+
+static void half_first_eof(struct end *end)
+{
+    CHECK(end->received_bytes == PART, "EOF after %llu bytes",
+          (unsigned long long)end->received_bytes);
+}
+
+static void half_second_eof(struct end *end)
+{
+    half_first_eof(end);
+    half_first_begin(end);
+}
+
+static const struct role half_first = {.begin = half_first_begin, .eof = half_first_eof};
+static const struct role half_second = {.eof = half_second_eof};
+
+/* --- nothing but FIN --- */
+
+static void fin_begin(struct end *end)
+{
+    end_finish(end);
+}
+
+static const struct role fin_first = {.begin = fin_begin};
+static const struct role fin_second = {.eof = role_finish};
+
+/* --- reset by the far end --- */
+
+static void reset_begin(struct end *end)
+{
+    end->ends = ENDS_RESET;
+    end_send_bytes(end, 64 << 10);
+}
+
+static void reset_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end->ends = ENDS_LOCALLY;
+    end_close(end, true);
+}
+
+static const struct role reset_client = {.begin = reset_begin};
+static const struct role reset_server = {.recv = reset_recv};
+
+/* --- reset while there is much to be sent --- */
+
+static void reset_full_begin(struct end *end)
+{
+    end->ends = ENDS_RESET;
+    for (unsigned i = 0; i < 16; i++)
+        end_send_guarded(end, PART);
+}
+
+static const struct role reset_full_client = {.begin = reset_full_begin};
+
+/* --- abort, from within every upward call --- */
+
+enum abort_where { ABORT_OPEN, ABORT_RECV, ABORT_EOF, ABORT_SENT };
+
+static void abort_if(struct end *end, enum abort_where where)
+{
+    if (end_world(end)->body->messages == where && !end->closing) {
+        end->ends = ENDS_LOCALLY;
+        end_close(end, true);
+    }
+}
+
+static void abort_begin(struct end *end)
+{
+    for (unsigned i = 0; i < 8; i++)
+        end_send_guarded(end, 256 << 10);
+    if (end_world(end)->body->messages == ABORT_EOF)
+        end_finish(end);
+    abort_if(end, ABORT_OPEN);
+}
+
+static void abort_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    abort_if(end, ABORT_RECV);
+}
+
+static void abort_eof(struct end *end)
+{
+    abort_if(end, ABORT_EOF);
+}
+
+static void abort_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    abort_if(end, ABORT_SENT);
+}
+
+static void aborted_begin(struct end *end)
+{
+    end->ends = ENDS_RESET | ENDS_BY_PEER;
+}
+
+static const struct role abort_client = {
+    .begin = abort_begin,
+    .recv = abort_recv,
+    .eof = abort_eof,
+    .sent = abort_sent,
+};
+static const struct role abort_server = {
+    .begin = aborted_begin,
+    .recv = role_pass_on,
+    .eof = role_finish,
+};
+
+/* --- closed while all is on its way --- */
+
+static void in_flight_begin(struct end *end)
+{
+    end->ends = ENDS_LOCALLY;
+    for (unsigned i = 0; i < 4; i++)
+        end_send_guarded(end, PART);
+    end_close(end, false);
+}
+
+static void in_flight_eof(struct end *end)
+{
+    CHECK(end->received_bytes == 4 * PART, "EOF after %llu bytes",
+          (unsigned long long)end->received_bytes);
+    end->ends = ENDS_BY_PEER;
+    end_finish(end);
+}
+
+static const struct role in_flight_client = {.begin = in_flight_begin};
+static const struct role in_flight_server = {.eof = in_flight_eof};
+
+/* An answer before the question is over, and closed: the answer must arrive. */
+static void early_begin(struct end *end)
+{
+    end->ends = ENDS_BY_PEER | ENDS_RESET;
+    for (unsigned i = 0; i < 8; i++)
+        end_send_bytes(end, PART);
+}
+
+static void early_closed(struct end *end)
+{
+    CHECK(end->received_bytes == PART, "%llu bytes of the answer came",
+          (unsigned long long)end->received_bytes);
+}
+
+static void early_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end->ends = ENDS_LOCALLY;
+    end_send_bytes(end, PART);
+    end_close(end, false);
+}
+
+static const struct role early_client = {
+    .begin = early_begin,
+    .eof = role_finish,
+    .closed = early_closed,
+};
+static const struct role early_server = {.recv = early_recv};
+
+/* --- closed with loans held, and another connection going on --- */
+
+static void loans_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+    end->ends = ENDS_LOCALLY;
+    end_close(end, end_world(end)->body->messages == 1);
+}
+
+static void loans_nudge(struct end *end)
+{
+    /* The other one may have been faster than the first bytes of this one. */
+    if (end->held_count == 0)
+        end->nudged = false;
+    end_return_held(end, false);
+}
+
+static void loans_client_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_bytes(end, 64 << 10);
+}
+
+static void other_begin(struct end *end)
+{
+    end_send_bytes(end, 100);
+}
+
+/* Ping-pong for a while, and then the held loans may go. */
+static void other_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    while (end->received_bytes >= (end->step + 1) * 100) {
+        if (++end->step == 50)
+            end_finish(end);
+        else
+            end_send_bytes(end, 100);
+    }
+}
+
+static void other_server_closed(struct end *end)
+{
+    world_nudge(end_world(end), SIDE_SERVER, 0);
+}
+
+static const struct role loans_client = {.begin = loans_client_begin, .eof = role_finish};
+static const struct role loans_server = {.recv = loans_recv, .nudge = loans_nudge};
+static const struct role other_client = {.begin = other_begin, .recv = other_recv};
+static const struct role other_server = {
+    .recv = role_pass_on,
+    .eof = role_finish,
+    .closed = other_server_closed,
+};
+
+/* --- the instance closed with open connections, data under way, loans held --- */
+
+static void engine_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    for (unsigned i = 0; i < 4; i++)
+        end_send_guarded(end, PART);
+}
+
+static void engine_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+    if (end->step++ > 0)
+        return;
+    /* Once each of the instance's has something. */
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next)
+        if (other->side == SIDE_CLIENT && other->step == 0)
+            return;
+    end->lane->close_now = true;
+}
+
+static const struct role engine_client = {.begin = engine_begin, .recv = engine_recv};
+
+/* --- one closes another, within its upward call --- */
+
+static void anyhow_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_bytes(end, 256 << 10);
+}
+
+static void victim_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+}
+
+static void close_other_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    struct world *world = end_world(end);
+
+    end_check(end, buf);
+    if (atomic_load(&world->begun[SIDE_SERVER]) < world->expected[SIDE_SERVER])
+        return;
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next) {
+        if (other == end || other->side != SIDE_SERVER || other->state != END_OPEN ||
+            other->closing)
+            continue;
+        end_close(other, end->step++ % 2 == 0);
+        return;
+    }
+}
+
+/* Whoever is left when all others are gone. */
+static void close_other_closed(struct end *end)
+{
+    struct world *world = end_world(end);
+    unsigned left = world->expected[SIDE_SERVER] - atomic_load(&world->closed[SIDE_SERVER]);
+
+    if (left > 2)
+        return;
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next)
+        if (other != end && other->side == SIDE_SERVER && other->state == END_OPEN &&
+            !other->closing)
+            end_close(other, true);
+}
+
+static const struct role close_other_client = {.begin = anyhow_begin, .eof = role_finish};
+static const struct role close_other_server = {
+    .begin = victim_begin,
+    .recv = close_other_recv,
+    .eof = role_finish,
+    .closed = close_other_closed,
+};
+
+/* --- the server closes first, and its address is taken again at once --- */
+
+static void restart_begin(struct end *end)
+{
+    end_send_bytes(end, 1000);
+}
+
+static void restart_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_pass_on(end, buf);
+    if (end->received_bytes == 1000) {
+        end->ends = ENDS_LOCALLY;
+        end_close(end, false);
+    }
+}
+
+static void restart_closed(struct end *end)
+{
+    CHECK(end->received_bytes == 1000, "%llu bytes came back",
+          (unsigned long long)end->received_bytes);
+}
+
+static const struct role restart_client = {
+    .begin = restart_begin,
+    .eof = role_finish,
+    .closed = restart_closed,
+};
+static const struct role restart_server = {.recv = restart_recv};
+
+/* --- stale handles --- */
+
+static uint64_t stale[64];
+static _Atomic unsigned stale_count;
+
+static void check_stale(struct lane *lane, uint64_t handle)
+{
+    const struct engine_ops *ops = lane->engine->ops;
+    struct engine *engine = lane->engine;
+    struct seg seg = seg_memory("stale", 5);
+
+    checker_down_begin(lane);
+    CHECK(ops->send(engine, handle, &seg, 1, 77) == -ESTALE, "send to a stale handle");
+    CHECK(ops->send_end(engine, handle) == -ESTALE, "send_end of a stale handle");
+    CHECK(ops->recv_pause(engine, handle) == -ESTALE, "recv_pause of a stale handle");
+    CHECK(ops->recv_resume(engine, handle) == -ESTALE, "recv_resume of a stale handle");
+    CHECK(ops->conn_close(engine, handle, true) == -ESTALE, "conn_close of a stale handle");
+    checker_down_end(lane);
+}
+
+static void stale_check_all(struct end *end)
+{
+    static const uint64_t never[] = {ENGINE_CONN_NONE, 1, UINT32_MAX, 1ull << 32, UINT64_MAX};
+
+    for (unsigned i = 0; i < atomic_load(&stale_count); i++) {
+        CHECK(stale[i] != end->handle || end->state == END_CLOSED, "a handle twice");
+        check_stale(end->lane, stale[i]);
+    }
+    for (unsigned i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+        if (never[i] != end->handle)
+            check_stale(end->lane, never[i]);
+    check_stale(end->lane, end->handle + (2ull << 32));
+}
+
+static void stale_begin(struct end *end)
+{
+    stale_check_all(end);
+    end_send_bytes(end, 1000);
+    end_finish(end);
+}
+
+static void stale_closed(struct end *end)
+{
+    restart_closed(end);
+    stale[atomic_fetch_add(&stale_count, 1)] = end->handle;
+    stale_check_all(end);
+}
+
+static const struct role stale_client = {.begin = stale_begin, .closed = stale_closed};
+static const struct role pass_on = {.recv = role_pass_on, .eof = role_finish};
+
+#define ABORT(where)                                                                               \
+    .messages = (where), .families = FAMILY_ALL, .flows = {{&abort_client, &abort_server, 2}}
+
+const struct body bodies_close[] = {
+    {.name = "half-close-client",
+     .families = FAMILY_ALL,
+     .flows = {{&half_first, &half_second, 2}}},
+    {.name = "half-close-server",
+     .families = FAMILY_ALL,
+     .flows = {{&half_second, &half_first, 2}}},
+    {.name = "fin-only", .families = FAMILY_ALL, .flows = {{&fin_first, &fin_second, 2}}},
+    {.name = "fin-both", .families = FAMILY_ALL, .flows = {{&fin_first, &fin_first, 2}}},
+    {.name = "reset",
+     .families = FAMILY_TCP4 | FAMILY_TCP6,
+     .flows = {{&reset_client, &reset_server, 2}}},
+    {.name = "reset-with-queue",
+     .families = FAMILY_ALL,
+     .flows = {{&reset_full_client, &reset_server, 2}}},
+    {.name = "abort-in-open", ABORT(ABORT_OPEN)},
+    {.name = "abort-in-recv", ABORT(ABORT_RECV)},
+    {.name = "abort-in-eof", ABORT(ABORT_EOF)},
+    {.name = "abort-in-sent", ABORT(ABORT_SENT)},
+    {.name = "close-in-flight",
+     .families = FAMILY_ALL,
+     .flows = {{&in_flight_client, &in_flight_server, 2}}},
+    {.name = "early-answer", .flows = {{&early_client, &early_server, 2}}},
+    {.name = "close-with-loans",
+     .messages = 0,
+     .flows = {{&loans_client, &loans_server, 1}, {&other_client, &other_server, 1}}},
+    {.name = "abort-with-loans",
+     .messages = 1,
+     .flows = {{&loans_client, &loans_server, 1}, {&other_client, &other_server, 1}}},
+    {.name = "close-engine", .families = FAMILY_ALL, .flows = {{&engine_client, &abort_server, 4}}},
+    {.name = "close-other",
+     .skip = skip_one_each,
+     .flows = {{&close_other_client, &close_other_server, 8}}},
+    {.name = "restart",
+     .rounds = 3,
+     .families = FAMILY_ALL,
+     .flows = {{&restart_client, &restart_server, 3}}},
+    {.name = "stale-handles", .flows = {{&stale_client, &pass_on, 8, true}}},
+    {0},
+};

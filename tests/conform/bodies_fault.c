@@ -1,0 +1,2 @@
+#include "tests/conform/conform.h"
+const struct body bodies_fault[] = {{0}};

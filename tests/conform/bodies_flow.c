@@ -1,0 +1,453 @@
+/* What may be sent, and readers that do not read: segments, pauses, loan quotas. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/conform/conform.h"
+
+/* --- one that stops reading, beside one that does not --- */
+
+#define STOPPED_BYTES (4u << 20)
+#define OTHER_SIZE    4096u
+#define OTHER_COUNT   60u
+
+static void out_begin(struct end *end)
+{
+    end_send_bytes(end, end_world(end)->body->size);
+    end_finish(end);
+}
+
+static void in_eof(struct end *end)
+{
+    uint64_t size = end_world(end)->body->size;
+
+    CHECK(end->received_bytes == size, "EOF after %llu bytes of %llu",
+          (unsigned long long)end->received_bytes, (unsigned long long)size);
+    end_finish(end);
+}
+
+static void stopped_begin(struct end *end)
+{
+    end_pause(end);
+}
+
+static void stopped_nudge(struct end *end)
+{
+    CHECK(end->received_bytes == 0, "%llu bytes while it was paused",
+          (unsigned long long)end->received_bytes);
+    end_resume(end);
+}
+
+static void other_begin(struct end *end)
+{
+    end_send_bytes(end, OTHER_SIZE);
+}
+
+static void other_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    while (end->received_bytes >= (end->step + 1) * OTHER_SIZE) {
+        if (++end->step == OTHER_COUNT)
+            end_finish(end);
+        else
+            end_send_bytes(end, OTHER_SIZE);
+    }
+}
+
+static void other_server_closed(struct end *end)
+{
+    world_nudge(end_world(end), SIDE_SERVER, 0);
+}
+
+static const struct role out = {.begin = out_begin};
+static const struct role stopped = {
+    .begin = stopped_begin,
+    .eof = in_eof,
+    .nudge = stopped_nudge,
+};
+static const struct role other_client = {.begin = other_begin, .recv = other_recv};
+static const struct role other_server = {
+    .recv = role_pass_on,
+    .eof = role_finish,
+    .closed = other_server_closed,
+};
+
+/* Stops after the first bytes, in the middle of what has been received already. */
+static void stops_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (!end->nudged)
+        end_pause(end);
+}
+
+static void stops_nudge(struct end *end)
+{
+    end_resume(end);
+}
+
+static const struct role stops = {.recv = stops_recv, .eof = in_eof, .nudge = stops_nudge};
+
+/* On and off within each call. */
+static void flickers_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_pause(end);
+    end_resume(end);
+}
+
+static const struct role flickers = {.recv = flickers_recv, .eof = in_eof};
+
+/* Paused, and the far end goes away: heard of when it reads again. */
+static void paused_eof(struct end *end)
+{
+    in_eof(end);
+}
+
+static const struct role paused_to_the_end = {
+    .begin = stopped_begin,
+    .eof = paused_eof,
+    .nudge = stopped_nudge,
+};
+
+/* --- the loan quota --- */
+
+/* Holds all it gets until the other is done; then gives back and holds on, a few at a time. */
+static void quota_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+    if (end->nudged && end->held_count >= 4)
+        end_return_held(end, end->step++ % 2 == 0);
+}
+
+static void quota_nudge(struct end *end)
+{
+    CHECK(end->received_bytes < end_world(end)->body->size, "all was received, and nothing was "
+                                                            "returned");
+    end_return_held(end, true);
+}
+
+static void quota_eof(struct end *end)
+{
+    end_return_held(end, false);
+    in_eof(end);
+}
+
+/* At its quota with fewer than four loans nothing would come any more: what is held goes back
+ * when the instance has nothing else to do. */
+static void quota_turn(struct lane *lane)
+{
+    for (struct end *end = lane->ends; end != NULL; end = end->next)
+        if (end->side == SIDE_SERVER && end->flow == 0 && end->nudged && end->held_count > 0)
+            end_return_held(end, false);
+}
+
+static void quota_one_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (!end->nudged)
+        end_hold(end, buf);
+}
+
+static const struct role quota = {.recv = quota_recv, .eof = quota_eof, .nudge = quota_nudge};
+static const struct role quota_one = {
+    .recv = quota_one_recv,
+    .eof = quota_eof,
+    .nudge = quota_nudge,
+};
+
+static const char *skip_one_each(const struct world *world)
+{
+    return world->caps.conns_max == 1 ? "an instance has one connection" : NULL;
+}
+
+/* --- segments --- */
+
+#define FILE_BYTES (5u << 20)
+
+/* A file of the pattern: byte i is i % 251. */
+static int pattern_file(void)
+{
+    static int fd = -1;
+    uint64_t done = 0;
+
+    if (fd >= 0)
+        return fd;
+    fd = memfd_create("lab-conform", MFD_CLOEXEC);
+    CHECK(fd >= 0, "memfd_create: %s", strerror(errno));
+    while (done < FILE_BYTES) {
+        ssize_t n = write(fd, pattern_at(0, done), FILE_BYTES - done);
+        CHECK(n > 0, "write: %s", strerror(errno));
+        done += (uint64_t)n;
+    }
+    return fd;
+}
+
+/* Where in the file the stream goes on, at or after `least`. */
+static uint64_t file_place(unsigned shift, uint64_t stream_offset, uint64_t least)
+{
+    uint64_t wanted = (shift + stream_offset) % PATTERN_PERIOD;
+
+    while (least % PATTERN_PERIOD != wanted)
+        least++;
+    return least;
+}
+
+static struct seg stream_memory(const struct end *end, uint64_t *offset, uint64_t size)
+{
+    struct seg seg = seg_memory(pattern_at(end->shift_out, *offset), size);
+
+    *offset += size;
+    return seg;
+}
+
+static struct seg stream_file(const struct end *end, uint64_t *offset, uint64_t least,
+                              uint64_t size)
+{
+    struct seg seg = seg_file(pattern_file(), file_place(end->shift_out, *offset, least), size);
+
+    *offset += size;
+    return seg;
+}
+
+/* Files of both sizes, whole, in between memory, as the first and as the last. */
+static void files_begin(struct end *end)
+{
+    uint64_t at = 0;
+    struct seg segs[8] = {
+        stream_memory(end, &at, 100),
+        stream_file(end, &at, 4097, 3u << 20),
+        stream_memory(end, &at, 1),
+        stream_file(end, &at, 0, 1),
+        stream_file(end, &at, 77, 5000),
+        stream_memory(end, &at, 70000),
+        stream_file(end, &at, 1 << 20, 65536),
+    };
+
+    end_send(end, segs, 7);
+    segs[0] = stream_file(end, &at, 123, 4096);
+    end_send(end, segs, 1);
+    segs[0] = stream_memory(end, &at, 10);
+    segs[1] = stream_file(end, &at, 9000, 2u << 20);
+    end_send(end, segs, 2);
+    end->goal = at;
+    end_finish(end);
+}
+
+static void goal_closed(struct end *end)
+{
+    CHECK(end->received_bytes == end->goal, "%llu bytes came back of %llu",
+          (unsigned long long)end->received_bytes, (unsigned long long)end->goal);
+}
+
+static const struct role files = {.begin = files_begin, .closed = goal_closed};
+static const struct role pass_on = {.recv = role_pass_on, .eof = role_finish};
+
+/* A question of some size; the answer is one send of memory, the question's own buffers, a file
+ * and memory again, that together are one stream. */
+#define QUESTION 3000u
+
+static void mixed_begin(struct end *end)
+{
+    end_send_bytes(end, QUESTION);
+    end_finish(end);
+}
+
+static void mixed_answer_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+}
+
+static void mixed_answer_eof(struct end *end)
+{
+    struct seg *segs = calloc(end->held_count + 3, sizeof(*segs));
+    uint64_t at = 0;
+    unsigned count = 0;
+
+    CHECK(segs != NULL, "no memory");
+    CHECK(end->received_bytes == QUESTION, "a question of %llu bytes",
+          (unsigned long long)end->received_bytes);
+    uint64_t head = PATTERN_PERIOD + (PATTERN_PERIOD + end->shift_in - end->shift_out);
+    segs[count++] = stream_memory(end, &at, head % PATTERN_PERIOD + PATTERN_PERIOD);
+    for (unsigned i = 0; i < end->held_count; i++) {
+        struct buf *buf = end->held[i].buf;
+        segs[count++] = seg_buf(buf, buf->data, buf->size);
+        at += buf->size;
+    }
+    segs[count++] = stream_file(end, &at, 4097, 100000);
+    segs[count++] = stream_memory(end, &at, 50);
+    end_send(end, segs, count);
+    /* The array was copied, and the buffers are the engine's to keep. */
+    memset(segs, 0xff, count * sizeof(*segs));
+    free(segs);
+    end_return_held(end, false);
+    end_finish(end);
+}
+
+static void mixed_closed(struct end *end)
+{
+    CHECK(end->received_bytes > QUESTION + 100000 + 50, "an answer of %llu bytes",
+          (unsigned long long)end->received_bytes);
+}
+
+static const struct role mixed_client = {.begin = mixed_begin, .closed = mixed_closed};
+static const struct role mixed_server = {.recv = mixed_answer_recv, .eof = mixed_answer_eof};
+
+/* Parts of a received buffer, out of order of their size, each its own send. */
+static void parts_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    const uint8_t *data = buf->data;
+    uint32_t left = buf->size;
+
+    end->received_bytes += buf->size;
+    while (left > 0) {
+        uint32_t size = left < 1000 ? left : 1000;
+        struct seg seg = seg_buf(buf, data, size);
+        end_send(end, &seg, 1);
+        data += size;
+        left -= size;
+    }
+}
+
+static void parts_begin(struct end *end)
+{
+    end->goal = 100000;
+    end_send_bytes(end, end->goal);
+    end_finish(end);
+}
+
+static const struct role parts_client = {.begin = parts_begin, .closed = goal_closed};
+static const struct role parts_server = {.recv = parts_recv, .eof = role_finish};
+
+/* More segments than IOV_MAX in one send. */
+#define MANY_SEGS 5000u
+
+static void many_begin(struct end *end)
+{
+    struct seg *segs = calloc(MANY_SEGS, sizeof(*segs));
+    uint64_t at = 0;
+
+    CHECK(segs != NULL, "no memory");
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < MANY_SEGS; i++)
+            segs[i] = stream_memory(end, &at, 1 + (i * 7 + round) % 9);
+        end_send(end, segs, MANY_SEGS);
+    }
+    free(segs);
+    end->goal = at;
+    end_finish(end);
+}
+
+static const struct role many = {.begin = many_begin, .closed = goal_closed};
+
+/* Nobody touches memory once it is RELEASED, nor beyond its end before. */
+static void guarded_next(struct end *end)
+{
+    const struct body *body = end_world(end)->body;
+
+    for (; end->count < body->messages && end->sends_pending < 8; end->count++)
+        end_send_guarded(end, 1 + end->count * end->count * 131 % body->size);
+    if (end->count == body->messages && !end->send_ended) {
+        end->goal = end->sent_bytes;
+        end_finish(end);
+    }
+}
+
+static void guarded_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    guarded_next(end);
+}
+
+static const struct role guarded = {
+    .begin = guarded_next,
+    .sent = guarded_sent,
+    .closed = goal_closed,
+};
+
+/* Sends that the contract refuses leave nothing behind. */
+static void invalid_begin(struct end *end)
+{
+    struct engine *engine = end->lane->engine;
+    struct seg segs[2] = {seg_memory("x", 1), seg_memory("y", 0)};
+
+    checker_down_begin(end->lane);
+    CHECK(end_ops(end)->send(engine, end->handle, segs, 0, 1) == -EINVAL, "a send of nothing");
+    CHECK(end_ops(end)->send(engine, end->handle, segs, 2, 1) == -EINVAL, "an empty segment");
+    checker_down_end(end->lane);
+    parts_begin(end);
+}
+
+static const struct role invalid = {.begin = invalid_begin, .closed = goal_closed};
+
+/* Both pass on what they get, until enough has gone round: no end of a chain holds the other. */
+#define ROUNDS 20000u
+
+static void ball_begin(struct end *end)
+{
+    for (unsigned i = 0; i < 4; i++)
+        end_send_bytes(end, 100);
+}
+
+static void ball_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    if (end->step < ROUNDS) {
+        end->step++;
+        end_pass_on(end, buf);
+        return;
+    }
+    if (!end->send_ended)
+        end_finish(end);
+}
+
+static const struct role ball_client = {.begin = ball_begin, .recv = ball_recv};
+
+#define BESIDE                                                                                     \
+    {                                                                                              \
+        &other_client, &other_server, 1                                                            \
+    }
+
+const struct body bodies_flow[] = {
+    {.name = "stopped-reader",
+     .size = STOPPED_BYTES,
+     .families = FAMILY_ALL,
+     .flows = {{&out, &stopped, 1}, BESIDE}},
+    {.name = "stops-reading", .size = STOPPED_BYTES, .flows = {{&out, &stops, 1}, BESIDE}},
+    {.name = "flickers", .size = 1 << 20, .flows = {{&out, &flickers, 2}}},
+    {.name = "paused-to-the-end",
+     .size = 1000,
+     .families = FAMILY_ALL,
+     .flows = {{&out, &paused_to_the_end, 1}, BESIDE}},
+    {.name = "loan-quota",
+     .options = "loan=64k",
+     .size = 1 << 20,
+     .server_turn = quota_turn,
+     .skip = skip_one_each,
+     .flows = {{&out, &quota, 1}, BESIDE}},
+    {.name = "loan-quota-default", .size = 2 << 20, .flows = {{&out, &quota_one, 1}, BESIDE}},
+    {.name = "loan-quota-small",
+     .options = "loan=1000",
+     .size = 4 << 20,
+     .flows = {{&out, &quota_one, 1}, BESIDE}},
+    {.name = "loan-quota-bufs",
+     .options = "bufs=8",
+     .size = 4 << 20,
+     .flows = {{&out, &quota_one, 1}, BESIDE}},
+    {.name = "files", .families = FAMILY_ALL, .flows = {{&files, &pass_on, 2}}},
+    {.name = "mixed-segments",
+     .families = FAMILY_ALL,
+     .flows = {{&mixed_client, &mixed_server, 2}}},
+    {.name = "parts-of-a-buffer", .flows = {{&parts_client, &parts_server, 2}}},
+    {.name = "many-segments", .families = FAMILY_ALL, .flows = {{&many, &pass_on, 2}}},
+    {.name = "guarded",
+     .size = 100 << 10,
+     .messages = 120,
+     .families = FAMILY_ALL,
+     .flows = {{&guarded, &pass_on, 2}}},
+    {.name = "invalid-sends", .flows = {{&invalid, &pass_on, 1}}},
+    {.name = "ball", .flows = {{&ball_client, &pass_on, 2}}},
+    {0},
+};

@@ -1,0 +1,523 @@
+/* Instances: listening, connecting in vain, accepting in need, waiting and being woken. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/conform/conform.h"
+
+static const char *skip_no_kernel(const struct world *world)
+{
+    if (world->caps.both_sides)
+        return "the engine has no file descriptors";
+    return world->caps.one_per_process ? "the engine's stack is not the kernel's" : NULL;
+}
+
+/* A stack of one's own cannot be asked from the same process. */
+static const char *skip_own_stack(const struct world *world)
+{
+    return world->caps.one_per_process ? "one instance a process" : NULL;
+}
+
+/* --- accepting --- */
+
+static void refused_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_bytes(end, 100);
+}
+
+static void refuse(struct lane *lane, struct engine_accepted *accepted)
+{
+    lane->engine->ops->accept_refuse(lane->engine, accepted);
+    atomic_fetch_add(&lane->world->closed[SIDE_SERVER], 1);
+}
+
+static void refuse_accepted(struct lane *lane, unsigned flow, struct engine_accepted *accepted)
+{
+    refuse(lane, accepted);
+}
+
+static void refused_connected(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+}
+
+static const struct role refused = {
+    .connected = refused_connected,
+    .begin = refused_begin,
+    .eof = role_finish,
+};
+
+#define PAUSE_NS (30 * NS_PER_MS)
+
+static void pause_begin(struct lane *lane)
+{
+    lane->engine->ops->accept_pause(lane->engine);
+    lane->at_ns = clock_ns() + PAUSE_NS;
+}
+
+static void pause_turn(struct lane *lane)
+{
+    if (lane->at_ns == 0 || clock_ns() < lane->at_ns)
+        return;
+    lane->at_ns = 0;
+    lane->engine->ops->accept_resume(lane->engine);
+}
+
+static void pause_accepted(struct lane *lane, unsigned flow, struct engine_accepted *accepted)
+{
+    CHECK(lane->at_ns == 0, "on_accept while accepting is paused");
+    world_accepted(lane, flow, accepted);
+}
+
+static void hello_begin(struct end *end)
+{
+    end_send_bytes(end, 1000);
+    end_finish(end);
+}
+
+static void hello_closed(struct end *end)
+{
+    CHECK(end->received_bytes == 1000, "%llu bytes came back",
+          (unsigned long long)end->received_bytes);
+}
+
+static const struct role hello = {.begin = hello_begin, .closed = hello_closed};
+static const struct role pass_on = {.recv = role_pass_on, .eof = role_finish};
+
+/* Attached a good while after on_accept; data and FIN may be there before. */
+static void late_accepted(struct lane *lane, unsigned flow, struct engine_accepted *accepted)
+{
+    lane->held[lane->held_count++] = *accepted;
+    lane->at_ns = clock_ns() + PAUSE_NS;
+}
+
+static void late_turn(struct lane *lane)
+{
+    if (lane->held_count == 0 || clock_ns() < lane->at_ns)
+        return;
+    while (lane->held_count > 0)
+        world_accepted(lane, 0, &lane->held[--lane->held_count]);
+}
+
+/* --- out of file descriptors --- */
+
+#define EMFILE_CONNS    8u
+#define EMFILE_FDS      3
+#define EMFILE_FAILURES 3u
+
+static void emfile_begin(struct lane *lane)
+{
+    struct rlimit limit;
+    int next = dup(0);
+
+    CHECK(next >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
+    close(next);
+    limit.rlim_cur = (rlim_t)next + EMFILE_FDS;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit: %s", strerror(errno));
+}
+
+static void emfile_accepted(struct lane *lane, unsigned flow, struct engine_accepted *accepted)
+{
+    if (lane->errors >= EMFILE_FAILURES)
+        refuse(lane, accepted);
+    else
+        lane->held[lane->held_count++] = *accepted;
+}
+
+static void emfile_failed(struct lane *lane, int err, uint64_t backoff_ns)
+{
+    uint64_t now_ns = clock_ns();
+
+    CHECK(err == EMFILE, "accept failed with %s", strerror(err));
+    CHECK(lane->errors == 0 || now_ns >= lane->at_ns, "accept is tried again within its pause");
+    lane->at_ns = now_ns + backoff_ns * 9 / 10;
+    /* Files are closed elsewhere: that must be found out without being told. */
+    if (++lane->errors == EMFILE_FAILURES)
+        while (lane->held_count > 0)
+            refuse(lane, &lane->held[--lane->held_count]);
+}
+
+/* --- one process --- */
+
+/* Two instances, or the one if both sides must share it. */
+struct two {
+    struct lane serving, own;
+    struct lane *connecting;
+};
+
+static void two_open(struct two *two, struct world *world)
+{
+    memset(two, 0, sizeof(*two));
+    lane_open(&two->serving, world);
+    two->connecting = &two->serving;
+    if (!world->caps.both_sides) {
+        lane_open(&two->own, world);
+        two->connecting = &two->own;
+    }
+}
+
+static void two_close(struct two *two)
+{
+    lane_close(&two->serving);
+    if (two->connecting == &two->own)
+        lane_close(&two->own);
+}
+
+static void connect_fails(struct end *end)
+{
+    end->ends = ENDS_CONNECT;
+}
+
+static void must_not_begin(struct end *end)
+{
+    CHECK(end->closing, "connected to nobody");
+}
+
+static const struct role in_vain = {.connected = connect_fails, .begin = must_not_begin};
+
+static void in_vain_alone(struct world *world)
+{
+    struct two two;
+    struct addr addr, bound;
+    struct lab_error err = {""};
+    int r;
+
+    two_open(&two, world);
+    world_address(world, "vain", &addr);
+    r = lane_listen(&two.serving, 0, &addr, &bound, &err);
+    CHECK(r == 0, "listen: %s", err.text);
+    lane_close(&two.serving);
+    if (two.connecting == &two.serving)
+        lane_open(&two.serving, world);
+    for (unsigned i = 0; i < 3; i++) {
+        struct end *end = lane_connect(two.connecting, 0, i, &bound, &r);
+        CHECK(end != NULL, "connect says %s at once", strerror(-r));
+        lane_run(two.connecting);
+        CHECK(end->err == ECONNREFUSED, "connecting to nobody gave %s", strerror(end->err));
+    }
+    lane_close(two.connecting);
+}
+
+/* No such path: the one way in which connecting to a UNIX socket fails otherwise. */
+static void no_path_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct addr addr;
+    struct lab_error err;
+    int r;
+
+    lane_open(&lane, world);
+    CHECK(addr_parse("unix:/nonexistent/lab-conform", 0, "address", &addr, &err) == 0, "%s",
+          err.text);
+    struct end *end = lane_connect(&lane, 0, 0, &addr, &r);
+    CHECK(end != NULL, "connect says %s at once", strerror(-r));
+    lane_run(&lane);
+    CHECK(end->err == ENOENT || end->err == ECONNREFUSED, "connecting to no path gave %s",
+          strerror(end->err));
+    lane_close(&lane);
+}
+
+static void abort_connecting(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_guarded(end, 10000);
+    end_close(end, true);
+}
+
+static const struct role aborted_connect = {.connected = abort_connecting};
+
+/* Aborted before poll has said that it is open; then, one that is waited for. */
+static void abort_connect_alone(struct world *world)
+{
+    struct two two;
+    struct addr addr, bound;
+    struct lab_error err = {""};
+    int r;
+
+    two_open(&two, world);
+    two.serving.engine->ops->accept_pause(two.serving.engine);
+    world_address(world, "abort", &addr);
+    r = lane_listen(&two.serving, 0, &addr, &bound, &err);
+    CHECK(r == 0, "listen: %s", err.text);
+    for (unsigned i = 0; i < 5; i++) {
+        CHECK(lane_connect(two.connecting, 0, i, &bound, &r) != NULL, "connect: %s", strerror(-r));
+        lane_run(two.connecting);
+    }
+    /* And closed with the instance. */
+    CHECK(lane_connect(two.connecting, 0, 5, &bound, &r) != NULL, "connect: %s", strerror(-r));
+    two_close(&two);
+}
+
+static void in_use_alone(struct world *world)
+{
+    struct two two;
+    struct addr addr, bound, again;
+    struct lab_error err = {""};
+    int r;
+
+    two_open(&two, world);
+    world_address(world, "use", &addr);
+    r = lane_listen(&two.serving, 0, &addr, &bound, &err);
+    CHECK(r == 0, "listen: %s", err.text);
+    CHECK(world->family == FAMILY_UNIX || addr_port(&bound) != 0, "bound to port 0");
+    for (unsigned i = 0; i < 2; i++) {
+        struct lane *lane = i == 0 ? &two.serving : two.connecting;
+        err.text[0] = '\0';
+        again.size = 0;
+        r = lane_listen(lane, 1, &bound, &again, &err);
+        CHECK(r == -EADDRINUSE, "listening twice gave %d (%s)", r, err.text);
+        CHECK(strlen(err.text) > 20, "without a sentence: '%s'", err.text);
+        CHECK(again.size == 0, "bound was written");
+    }
+    /* It can still be connected to; and once it is closed, it is free. */
+    lane_poll(&two.serving, 0);
+    lane_close(&two.serving);
+    if (two.connecting == &two.serving)
+        lane_open(&two.serving, world);
+    r = lane_listen(two.connecting, 0, &bound, NULL, &err);
+    CHECK(r == 0, "listen on a closed one's address: %s", err.text);
+    lane_close(two.connecting);
+}
+
+/* Two listeners of an instance: of each the ctx. Ports 0 are different ones. */
+static void two_listeners_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct addr addr, first, second;
+    struct lab_error err = {""};
+
+    lane_open(&lane, world);
+    world_address(world, "first", &addr);
+    CHECK(lane_listen(&lane, 0, &addr, &first, &err) == 0, "%s", err.text);
+    world_address(world, "second", &addr);
+    CHECK(lane_listen(&lane, 1, &addr, &second, &err) == 0, "%s", err.text);
+    CHECK(first.size != second.size || memcmp(&first.sa, &second.sa, first.size) != 0,
+          "two listeners have one address");
+    lane_close(&lane);
+}
+
+/* --- time --- */
+
+#define SHORT_NS (5 * NS_PER_MS)
+
+/* Poll returns at its deadline; never before. */
+static void deadline_alone(struct world *world)
+{
+    struct lane lane = {0};
+
+    lane_open(&lane, world);
+    for (unsigned i = 0; i < 100; i++)
+        CHECK(lane_poll(&lane, 0) == 0, "an idle instance found something");
+    for (unsigned i = 0; i < 5; i++) {
+        uint64_t deadline_ns = clock_ns() + SHORT_NS + i * 123456;
+        CHECK(lane_poll(&lane, deadline_ns) == 0, "an idle instance found something");
+        uint64_t now_ns = clock_ns();
+        CHECK(now_ns >= deadline_ns, "poll came back %llu ns before its deadline",
+              (unsigned long long)(deadline_ns - now_ns));
+    }
+    /* One that has passed is as good as 0. */
+    CHECK(lane_poll(&lane, 1) == 0, "an idle instance found something");
+    lane_close(&lane);
+}
+
+struct waker {
+    struct engine *engine;
+    unsigned count;
+    _Atomic unsigned seen; /* by the one that polls */
+};
+
+static void *waker_main(void *context)
+{
+    struct waker *waker = context;
+    struct timespec pause = {.tv_nsec = 2 * NS_PER_MS};
+
+    for (unsigned i = 0; i < waker->count; i++) {
+        if (i % 4 == 0)
+            nanosleep(&pause, NULL);
+        waker->engine->ops->wake(waker->engine);
+        while (atomic_load(&waker->seen) <= i)
+            nanosleep(&(struct timespec){.tv_nsec = 10000}, NULL);
+    }
+    return NULL;
+}
+
+/* Wakes of another thread, during poll and between polls; each makes one return. */
+static void wake_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct waker waker = {.count = 100};
+    pthread_t thread;
+
+    lane_open(&lane, world);
+    waker.engine = lane.engine;
+    CHECK(pthread_create(&thread, NULL, waker_main, &waker) == 0, "no thread");
+    for (unsigned i = 0; i < waker.count; i++) {
+        CHECK(lane_poll(&lane, CLOCK_NEVER) == 0, "an idle instance found something");
+        atomic_fetch_add(&waker.seen, 1);
+    }
+    pthread_join(thread, NULL);
+    lane_close(&lane);
+}
+
+/* Sticky: before poll. Coalescing: three are as one, and the next poll waits. */
+static void wake_before_alone(struct world *world)
+{
+    struct lane lane = {0};
+
+    lane_open(&lane, world);
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned k = 0; k < 3; k++)
+            lane.engine->ops->wake(lane.engine);
+        CHECK(lane_poll(&lane, CLOCK_NEVER) == 0, "an idle instance found something");
+        uint64_t deadline_ns = clock_ns() + SHORT_NS;
+        CHECK(lane_poll(&lane, deadline_ns) == 0, "an idle instance found something");
+        CHECK(clock_ns() >= deadline_ns, "a wake woke twice");
+    }
+    lane_close(&lane);
+}
+
+/* Nobody waits for it: many threads, one that looks. */
+static void *storm_main(void *context)
+{
+    struct waker *waker = context;
+
+    for (unsigned i = 0; i < waker->count; i++)
+        waker->engine->ops->wake(waker->engine);
+    atomic_fetch_add(&waker->seen, 1);
+    waker->engine->ops->wake(waker->engine);
+    return NULL;
+}
+
+static void wake_storm_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct waker waker = {.count = 2000};
+    pthread_t threads[4];
+
+    lane_open(&lane, world);
+    waker.engine = lane.engine;
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, storm_main, &waker) == 0, "no thread");
+    while (atomic_load(&waker.seen) < 4)
+        lane_poll(&lane, CLOCK_NEVER);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    lane_close(&lane);
+}
+
+/* --- leftovers --- */
+
+static unsigned count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    unsigned count = 0;
+
+    CHECK(dir != NULL, "%s: %s", path, strerror(errno));
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* Opened, used a little and closed often: no file and no thread is left. */
+static void open_close_alone(struct world *world)
+{
+    unsigned files = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
+    struct engine_config config = {.options = world->spec.options};
+    struct lab_error err = {""};
+    struct engine_caps caps;
+
+    for (unsigned i = 0; i < 12; i++) {
+        struct lane lane = {0};
+        struct addr addr;
+        CHECK(world->spec.ops->probe(&config, &caps, &err) == 0, "probe: %s", err.text);
+        lane_open(&lane, world);
+        CHECK(lane.engine->caps.conns_max == caps.conns_max, "probe and open do not agree");
+        if (i % 3 != 0) {
+            world_address(world, "open", &addr);
+            CHECK(lane_listen(&lane, 0, &addr, NULL, &err) == 0, "listen: %s", err.text);
+        }
+        if (i % 3 == 2)
+            lane_poll(&lane, 0);
+        lane_close(&lane);
+    }
+    world->spec.ops->close(NULL);
+    CHECK(count_entries("/proc/self/fd") == files, "files are left");
+    /* The kernel ends a ring's threads in its own time. */
+    for (unsigned i = 0; i < 200 && count_entries("/proc/self/task") != threads; i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10 * NS_PER_MS}, NULL);
+    CHECK(count_entries("/proc/self/task") == threads, "threads are left");
+}
+
+/* Names, descriptions and the rows of all counters are there. */
+static void describes_alone(struct world *world)
+{
+    const struct engine_ops *ops = world->spec.ops;
+    size_t count = metric_count(ops->metrics);
+
+    CHECK(ops->name[0] != '\0' && strlen(ops->help) > 10, "no name or no help");
+    CHECK(count >= ENGINE_COUNTERS_COMMON && count <= ENGINE_COUNTERS_MAX, "%zu counters", count);
+    CHECK(strcmp(ops->metrics[ENGINE_SYSTEM_CALLS].name, "system_calls") == 0 &&
+              strcmp(ops->metrics[ENGINE_BUF_SHORTAGES].name, "buf_shortages") == 0,
+          "the common counters are not the first");
+    for (size_t i = 0; i < count; i++)
+        CHECK(ops->metrics[i].help != NULL && ops->metrics[i].help[0] != '\0',
+              "%s is not explained", ops->metrics[i].name);
+    for (unsigned i = 0; i < world->caps.count; i++)
+        CHECK(world->caps.list[i].name[0] != '\0', "a capability without a name");
+}
+
+const struct body bodies_instance[] = {
+    {.name = "refuse-accepted",
+     .families = FAMILY_ALL,
+     .accepted = refuse_accepted,
+     .flows = {{&refused, &pass_on, 4}}},
+    {.name = "accept-pause",
+     .server_begin = pause_begin,
+     .server_turn = pause_turn,
+     .accepted = pause_accepted,
+     .flows = {{&hello, &pass_on, 4}}},
+    {.name = "attach-late",
+     .families = FAMILY_ALL,
+     .accepted = late_accepted,
+     .server_turn = late_turn,
+     .flows = {{&hello, &pass_on, 4}}},
+    {.name = "emfile",
+     .skip = skip_no_kernel,
+     .server_begin = emfile_begin,
+     .accepted = emfile_accepted,
+     .accept_failed = emfile_failed,
+     .flows = {{&refused, &pass_on, EMFILE_CONNS}}},
+    {.name = "connect-in-vain",
+     .families = FAMILY_ALL,
+     .skip = skip_own_stack,
+     .alone = in_vain_alone,
+     .flows = {{&in_vain, &pass_on, 1}}},
+    {.name = "connect-no-path",
+     .families = FAMILY_UNIX,
+     .alone = no_path_alone,
+     .flows = {{&in_vain, &pass_on, 1}}},
+    {.name = "connect-abort",
+     .families = FAMILY_ALL,
+     .skip = skip_own_stack,
+     .alone = abort_connect_alone,
+     .flows = {{&aborted_connect, &pass_on, 1}}},
+    {.name = "address-in-use",
+     .families = FAMILY_ALL,
+     .skip = skip_own_stack,
+     .alone = in_use_alone},
+    {.name = "two-listeners", .families = FAMILY_ALL, .alone = two_listeners_alone},
+    {.name = "deadline", .alone = deadline_alone},
+    {.name = "wake", .alone = wake_alone},
+    {.name = "wake-before", .alone = wake_before_alone},
+    {.name = "wake-storm", .alone = wake_storm_alone},
+    {.name = "open-close", .alone = open_close_alone},
+    {.name = "describes-itself", .alone = describes_alone},
+    {0},
+};
