@@ -20,6 +20,7 @@
 #include "cli/specs.h"
 #include "cli/table.h"
 #include "cli/term.h"
+#include "cli/whole_file.h"
 #include "client/load.h"
 #include "run/run.h"
 
@@ -29,7 +30,7 @@ struct run_command {
     bool has_job;
     struct run_options options;
     struct run_result result;
-    struct json_file json;
+    struct whole_file json;
 };
 
 static void *run_memory(void *memory)
@@ -158,7 +159,7 @@ static int run_prepare(struct run_command *command, struct lab_error *err)
     if (r == CLI_OK)
         run_timeout_fill(command);
     if (r == CLI_OK && command->options.json[0] != '\0' &&
-        json_file_open(&command->json, command->options.json, err) < 0)
+        whole_file_open(&command->json, command->options.json, err) < 0)
         r = CLI_USAGE;
     return r;
 }
@@ -204,12 +205,29 @@ static int run_show(struct run_command *command)
         return CLI_OK;
     int r = json_write(result, command->options.json_compact, command->json.stream);
     if (r < 0) {
-        json_file_drop(&command->json);
+        whole_file_drop(&command->json);
         return cli_fail(CLI_FAILED, "cannot write %s: %s", command->options.json, strerror(-r));
     }
-    if (json_file_keep(&command->json, &err) < 0)
+    if (whole_file_keep(&command->json, &err) < 0)
         return cli_fail(CLI_FAILED, "%s", err.text);
     return CLI_OK;
+}
+
+/* A trial that the interruption cut short is none. */
+static void run_drop_cut(struct run_result *result)
+{
+    for (size_t i = 0; i < result->cases_count; i++) {
+        struct run_case *c = &result->cases[i];
+        if (c->trials_count == 0 || !c->trials[c->trials_count - 1].failed ||
+            strcmp(c->trials[c->trials_count - 1].reason, "interrupted") != 0)
+            continue;
+        struct run_result scrap = {.cases = run_memory(calloc(1, sizeof(*scrap.cases))),
+                                   .cases_count = 1};
+        scrap.cases[0].trials = run_memory(malloc(sizeof(*scrap.cases[0].trials)));
+        scrap.cases[0].trials[0] = c->trials[--c->trials_count];
+        scrap.cases[0].trials_count = 1;
+        run_result_free(&scrap);
+    }
 }
 
 static int run_execute_plan(struct run_command *command)
@@ -224,6 +242,8 @@ static int run_execute_plan(struct run_command *command)
     progress_end(&progress);
     if (r < 0 && r != -EINTR)
         return cli_fail(CLI_FAILED, "%s", err.text);
+    if (r == -EINTR)
+        run_drop_cut(&command->result);
     run_summarise(&command->result);
     int shown = run_show(command);
     if (r == -EINTR)
@@ -254,7 +274,7 @@ static int run_main(const struct command *self, int argc, char **argv)
         exit_code =
             exit_code != CLI_OK ? cli_fail(exit_code, "%s", err.text) : run_execute_plan(&command);
     }
-    json_file_drop(&command.json);
+    whole_file_drop(&command.json);
     run_result_free(&command.result);
     run_options_free(&command.options);
     job_free(&command.job);

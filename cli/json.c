@@ -2,13 +2,10 @@
 #include "cli/json.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/facts.h"
@@ -597,98 +594,4 @@ int json_write(const struct run_result *run, bool compact, FILE *out)
     if (r < 0 || fputc('\n', out) == EOF || fflush(out) != 0)
         return errno != 0 ? -errno : -EIO;
     return 0;
-}
-
-/* --- the file --- */
-
-static int json_file_fail(const char *path, int code, struct lab_error *err)
-{
-    return lab_fail(err, code, "cannot write %s: %s", path, strerror(code));
-}
-
-/* mkostemp's files are the owner's alone; this one is to be as if it had been created in place. */
-static void json_file_mode(int fd)
-{
-    mode_t mask = umask(0);
-    umask(mask);
-    if (fchmod(fd, 0666 & ~mask) < 0)
-        return; /* a file system without modes */
-}
-
-int json_file_open(struct json_file *file, const char *path, struct lab_error *err)
-{
-    struct stat status;
-    char *slash = strrchr(path, '/');
-    int fd;
-
-    *file = (struct json_file){0};
-    if (strcmp(path, "-") == 0) {
-        file->stream = stdout;
-        return 0;
-    }
-    if (path[0] == '\0')
-        return lab_fail(err, EINVAL, "--json takes a file, or - for standard output");
-    bool there = stat(path, &status) == 0;
-    if (there && S_ISDIR(status.st_mode))
-        return json_file_fail(path, EISDIR, err);
-    file->path = strdup(path);
-    if (file->path == NULL)
-        return json_file_fail(path, ENOMEM, err);
-    if (there && !S_ISREG(status.st_mode)) {
-        fd = open(path, O_WRONLY | O_CLOEXEC);
-    } else {
-        int directory = slash == NULL ? 0 : (int)(slash - path) + 1;
-        if (there && access(path, W_OK) < 0)
-            fd = -1;
-        else if (asprintf(&file->aside, "%.*s.%s.XXXXXX", directory, path, path + directory) < 0)
-            abort();
-        else if ((fd = mkostemp(file->aside, O_CLOEXEC)) >= 0)
-            json_file_mode(fd);
-    }
-    file->stream = fd < 0 ? NULL : fdopen(fd, "w");
-    if (file->stream != NULL)
-        return 0;
-    int code = errno;
-    if (fd >= 0)
-        close(fd);
-    else
-        free(file->aside), file->aside = NULL;
-    json_file_drop(file);
-    return json_file_fail(path, code, err);
-}
-
-int json_file_keep(struct json_file *file, struct lab_error *err)
-{
-    int code = 0;
-
-    if (file->stream == stdout) {
-        file->stream = NULL;
-        return 0;
-    }
-    if (fflush(file->stream) != 0 || ferror(file->stream))
-        code = errno != 0 ? errno : EIO;
-    if (fclose(file->stream) != 0 && code == 0)
-        code = errno;
-    file->stream = NULL;
-    if (code == 0 && file->aside != NULL && rename(file->aside, file->path) < 0)
-        code = errno;
-    if (code == 0) {
-        free(file->aside);
-        file->aside = NULL;
-    } else {
-        json_file_fail(file->path, code, err);
-    }
-    json_file_drop(file);
-    return -code;
-}
-
-void json_file_drop(struct json_file *file)
-{
-    if (file->stream != NULL && file->stream != stdout)
-        fclose(file->stream);
-    if (file->aside != NULL)
-        unlink(file->aside);
-    free(file->aside);
-    free(file->path);
-    *file = (struct json_file){0};
 }

@@ -121,16 +121,18 @@ static void notes_trials_add(struct notes_trials *trials, const struct run_trial
         snprintf(trials->text + used, sizeof(trials->text) - used, " ...");
 }
 
-/* "disturbed in trials 1, 4 (2.1 % steal on CPU 1)" */
-static void notes_say(FILE *out, const char *name, const struct notes_trials *trials, unsigned of)
+/* "disturbed in trials 1, 4: 2.1 % steal on CPU 1"; where it holds throughout, a verdict says
+ * so, and a watermark need not. */
+static void notes_say(FILE *out, const char *name, const struct notes_trials *trials, unsigned of,
+                      bool verdict)
 {
     fputs(name, out);
-    if (trials->count == of)
-        fputs(of > 1 ? " in all trials" : "", out);
-    else
+    if (trials->count < of)
         fprintf(out, " in trial%s %s", trials->count == 1 ? "" : "s", trials->text);
+    else if (verdict && of > 1)
+        fputs(" in all trials", out);
     if (trials->evidence != NULL && trials->evidence[0] != '\0')
-        fprintf(out, " (%s)", trials->evidence);
+        fprintf(out, ": %s", trials->evidence);
 }
 
 static bool notes_is_common(const struct notes *notes, const char *name)
@@ -184,7 +186,7 @@ static unsigned notes_names(const struct notes *notes, const struct run_case *c,
                         notes_trials_add(&trials, &c->trials[i], other[n].evidence);
             }
             fputs(said++ == 0 ? "" : "; ", out);
-            notes_say(out, list[k].name, &trials, facts_trials(c));
+            notes_say(out, list[k].name, &trials, facts_trials(c), verdicts);
         }
     }
     return said;
@@ -198,7 +200,7 @@ static unsigned notes_failures(const struct run_case *c, FILE *out)
         if (c->trials[t].failed)
             notes_trials_add(&trials, &c->trials[t], c->trials[t].reason);
     if (trials.count > 0)
-        notes_say(out, "failed", &trials, (unsigned)c->trials_count);
+        notes_say(out, "failed", &trials, (unsigned)c->trials_count, true);
     return trials.count;
 }
 

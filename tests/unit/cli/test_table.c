@@ -176,8 +176,8 @@ Test(table, verdicts_and_watermarks_are_footnotes)
     char *text = fake_table(&run, 0);
     says(line_of(text, "epoll", line, sizeof(line)), "5/6 [1]");
     says(line_of(text, "io_uring", line, sizeof(line)), "6/6 best [2]");
-    says(text, "[1] epoll: disturbed in trial 3 (2.1 % steal); kept in the figures\n");
-    says(text, "[2] io_uring: emulated in trial 1 (files are read)\n");
+    says(text, "[1] epoll: disturbed in trial 3: 2.1 % steal; kept in the figures\n");
+    says(text, "[2] io_uring: emulated in trial 1: files are read\n");
     says(text, "all rows: loopback: lo has no packets\n");
     free(text);
     run_result_free(&run);
@@ -192,7 +192,7 @@ Test(table, a_failed_trial_is_named_with_its_last_words)
     strcpy(run.cases[0].trials[5].reason, "the server died: out of luck");
     char *text = fake_table(&run, 0);
     says(line_of(text, "blocking", line, sizeof(line)), "5/6 [1]");
-    says(text, "[1] blocking: failed in trial 6 (the server died: out of luck)\n");
+    says(text, "[1] blocking: failed in trial 6: the server died: out of luck\n");
     free(text);
     run_result_free(&run);
 }
