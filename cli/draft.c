@@ -117,6 +117,8 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
         draft->server_only = name;
     if (strcmp(name, "duration") == 0)
         draft->duration_given = true;
+    if (strcmp(name, "warmup") == 0)
+        draft->warmup_given = draft->options.warmup_ns > 0;
     return CLI_OK;
 }
 
@@ -129,6 +131,8 @@ static const char *draft_trouble_load(const struct draft *draft)
         return "--ops and --loops both say how many: give one of them";
     if (draft->duration_given && (load->ops > 0 || load->loops > 0))
         return "--duration and --ops (or --loops) both say when a trial ends: give one of them";
+    if (draft->warmup_given && (load->ops > 0 || load->loops > 0))
+        return "--warmup does not go with --ops (or --loops): of so many, every one counts";
     if (load->workers > load->connections)
         return "--workers: more threads than --connections, some would have nothing to do";
     if (load->rate == 0 && (load->arrival != LOAD_CONSTANT || load->pacing != LOAD_PACING_SLEEP))
@@ -167,6 +171,8 @@ int draft_check(struct draft *draft, struct lab_error *err)
         return CLI_USAGE;
     if (load->depth == 0)
         load->depth = 1;
+    if (!draft->warmup_given && (load->ops > 0 || load->loops > 0))
+        draft->options.warmup_ns = 0;
     const char *trouble = draft_trouble_load(draft);
     if (trouble == NULL)
         trouble = draft_trouble_ends(draft);

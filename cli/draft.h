@@ -17,7 +17,7 @@ struct draft {
     const struct client_workload *client;
     const struct server_workload *server;
     void *client_options, *server_options; /* owned */
-    bool duration_given;
+    bool duration_given, warmup_given;
     const char *server_only; /* an option that only the server knows and that was given, or NULL */
 };
 

@@ -73,7 +73,7 @@ const struct option_def case_options[] = {
      .offset = CASE(warmup_ns),
      .fallback = "100ms",
      .max = DURATION_NS_MAX,
-     .help = "time under load before the window",
+     .help = "time under load before the window; none with --ops or --loops",
      .group = "How long"},
     {0},
 };

@@ -96,11 +96,20 @@ static const char *table_interval_name(const struct compare_group *group)
     return interval || !range ? "95 % interval" : "range";
 }
 
+/* A ratio needs two. */
+static bool table_versus(const struct compare_group *group)
+{
+    unsigned measured = 0;
+
+    for (size_t i = 0; i < group->count; i++)
+        measured += compare_measured(group->cases[i]);
+    return group->reference != NULL && measured > 1 && group->cases[0]->asked_ops_per_s == 0;
+}
+
 static struct table_columns table_heading(struct grid *grid, const struct compare_group *group)
 {
     const struct run_case *first = group->cases[0];
     bool one_way = heading_is_set(first, "one-way"), open = first->asked_ops_per_s > 0;
-    bool versus = group->reference != NULL && !open;
     struct table_columns at = {
         .engine = grid_column(grid, GRID_LEFT, 0),
         .link = grid_column(grid, GRID_LEFT, 5),
@@ -122,7 +131,7 @@ static struct table_columns table_heading(struct grid *grid, const struct compar
     grid_set(grid, row, at.wait, "wait");
     grid_set(grid, row, at.rate, one_way ? "bytes/s" : "ops/s");
     grid_set(grid, row, at.interval, "%s", table_interval_name(group));
-    if (versus)
+    if (table_versus(group))
         grid_set(grid, row, at.versus, "vs %s", group->reference->label);
     grid_set(grid, row, at.p50, "p50");
     grid_set(grid, row, at.p99, "p99");
@@ -189,7 +198,7 @@ static void table_row(const struct table *table, struct grid *grid, const struct
                      : "",
                  table_count(rate->low, text[1], sizeof(text[1])),
                  table_count(rate->high, text[2], sizeof(text[2])));
-    if (group->reference != NULL && c->asked_ops_per_s == 0) {
+    if (table_versus(group)) {
         if (c == group->reference)
             grid_set(grid, row, at->versus, "reference");
         else if (isfinite(c->vs_reference))

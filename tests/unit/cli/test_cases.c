@@ -173,6 +173,7 @@ Test(cases, ops_and_loops_are_totals)
     struct plan plan;
     plan_good(&plan, "echo -e epoll -n 5k", NULL, 1);
     cr_assert_eq(plan.result.cases[0].asked_ops, 5000);
+    cr_assert_eq(plan.result.cases[0].warmup_ns, 0, "every op counts");
     plan_free(&plan);
     plan_good(&plan, "echo -e epoll -c 4 --loops 10", NULL, 1);
     cr_assert_eq(plan.result.cases[0].asked_ops, 40);
@@ -225,6 +226,7 @@ ParameterizedTestParameters(cases, refused)
         {"echo h:1 --server h:1", "", "the word 'h:1' and --server say the same"},
         {"echo -n 5 --loops 5", "", "--ops and --loops both"},
         {"echo -n 5 -d 1", "", "--duration and --ops"},
+        {"echo -n 5 -w 1", "", "--warmup does not go with --ops"},
         {"echo -t 64", "", "--workers: more threads than --connections"},
         {"echo --pacing spin", "", "--arrival and --pacing are for an open loop"},
         {"echo --close rst", "", "--close says how --reconnect closes"},

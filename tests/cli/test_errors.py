@@ -1,0 +1,169 @@
+"""What goes wrong outside of lab: each is a sentence, an exit code, and nothing left behind."""
+
+import os
+import resource
+import shutil
+import socket
+import subprocess
+
+from harness import EXIT_BAD, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, LabCase, main
+from servers import server
+
+SHORT = ("-q", "-e", "epoll", "-r", "1", "-d", "200ms", "-w", "20ms", "-c", "4")
+PATIENCE = ("--timeout", "300ms")
+
+
+class Server(LabCase):
+    """A server that is there, and is not what it should be."""
+
+    def trial_with(self, kind, *words):
+        with server(kind) as address:
+            document = self.run_json(
+                "echo", address, *SHORT, *PATIENCE, *words, exit_code=EXIT_BAD
+            )
+        trial = document["cases"][0]["trials"][0]
+        self.assertEqual(trial["verdict"], "errors")
+        self.assertGreater(trial["errors"], 0)
+        for kind_of_error in trial["errors_by_kind"]:
+            self.assertTrue(trial["errors_examples"][kind_of_error], kind_of_error)
+        return trial
+
+    def test_that_closes_early(self):
+        trial = self.trial_with("close")
+        self.assertEqual(trial["ops"], 0)
+
+    def test_that_never_answers(self):
+        trial = self.trial_with("silent")
+        self.assertIn("timeout", trial["errors_by_kind"])
+
+    def test_that_speaks_something_else(self):
+        trial = self.trial_with("other")
+        self.assertEqual(trial["ops"], 0, "an answer that is wrong is no op")
+
+    def test_that_changes_a_bit(self):
+        trial = self.trial_with("flipped")
+        self.assertEqual(trial["ops"], 0)
+
+    def test_errors_stand_under_the_table(self):
+        with server("close") as address:
+            result = self.lab("run", "echo", address, *SHORT, *PATIENCE)
+        self.assert_exit(result, EXIT_BAD)
+        self.assert_says(result.stdout, "errors of epoll: ", "the first: ", address)
+
+    def test_max_errors_is_a_threshold(self):
+        with server("close") as address:
+            result = self.lab("run", "echo", address, *SHORT, *PATIENCE, "--max-errors", "1M")
+        self.assert_exit(result, 0)
+
+    def test_a_listen_queue_that_overflows_is_named(self):
+        with server("deaf") as address:
+            result = self.lab(
+                "run", "echo", address, "-q", "-e", "epoll", "-r", "1", "-d", "1500ms", "-w", "0",
+                "-c", "16", "--reconnect", "--timeout", "1s",
+            )  # fmt: skip
+        self.assertIn(result.returncode, (EXIT_BAD, EXIT_FAILED))
+        said = result.stdout + result.stderr
+        self.assertTrue("full listen queue" in said or "no answer within" in said, said)
+
+    def test_nobody_listens(self):
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{unused.getsockname()[1]}"
+            self.assert_refused(
+                "run", "echo", address, says=(address, "nothing listens", "lab serve echo")
+            )
+
+    def test_no_unix_socket(self):
+        self.assert_refused("run", "echo", "unix:nowhere.sock", says=("nowhere.sock", "nothing"))
+
+    def test_names_and_addresses(self):
+        self.assert_refused("run", "echo", "no.such.host.invalid:80", says="cannot be resolved")
+        self.assert_refused("run", "echo", "127.0.0.1", says="port")
+        self.assert_refused("run", "echo", "127.0.0.1:http", says="port")
+        self.assert_refused("run", "echo", "127.0.0.1:99999", says="port")
+        self.assert_refused("run", "echo", "[::1:80", says="--server")
+
+
+class Host(LabCase):
+    """A host that has too little of something."""
+
+    def namespace(self, script):
+        """Runs a shell in a network namespace of its own; skips where that cannot be."""
+        if not shutil.which("unshare"):
+            self.skipTest("unshare is not there")
+        prefix = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-Urn"]
+        probe = subprocess.run([*prefix, "true"], capture_output=True, check=False)
+        if probe.returncode != 0:
+            self.skipTest("no network namespaces here")
+        return subprocess.run(
+            [*prefix, "sh", "-ec", script],
+            cwd=self.folder,
+            env=self.environment(LAB=LAB),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def test_no_route(self):
+        result = self.namespace('exec "$LAB" run echo 192.0.2.1:8888 -q')
+        self.assertEqual(result.returncode, EXIT_USAGE, result.stderr)
+        self.assert_says(result.stderr, "192.0.2.1:8888", "no route")
+
+    def test_ports_run_dry(self):
+        result = self.namespace(
+            "ip link set lo up\n"
+            'echo "50000 50003" > /proc/sys/net/ipv4/ip_local_port_range\n'
+            'exec "$LAB" run echo -q -e epoll -c 8'
+        )
+        if "Read-only" in result.stderr or "Permission" in result.stderr:
+            self.skipTest(f"cannot set the range of ports here: {result.stderr.strip()}")
+        self.assertEqual(result.returncode, EXIT_USAGE, result.stderr)
+        self.assert_says(result.stderr, "--connections 8", "4 ports", "--local-addrs")
+
+    def test_file_descriptors(self):
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+        self.assert_refused(
+            "run", "echo", "-c", "1000", says=("1000", "file descriptors", "128"), preexec_fn=few
+        )
+
+    def test_a_port_in_use(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            self.assert_refused("serve", "echo", "--listen", address, says=(address,))
+
+    def test_more_ports_a_second_than_there_are(self):
+        self.assert_refused(
+            "run", "echo", "--reconnect", "-R", "10M", says=("--rate", "TIME_WAIT", "--local-addrs")
+        )
+
+
+class Via(LabCase):
+    def test_a_command_that_is_not_there(self):
+        result = self.lab("run", "echo", *SHORT, "--server-via", "no-such-command")
+        self.assertIn(result.returncode, (EXIT_FAILED, EXIT_UNAVAILABLE))
+        self.assert_says(result.stdout + result.stderr, "no-such-command")
+
+    def test_a_prefix(self):
+        result = self.lab("run", "echo", *SHORT, "--server-via", "env X=1")
+        self.assert_exit(result, 0)
+
+
+class Strict(LabCase):
+    def test_a_verdict_makes_it_3(self):
+        words = ("-q", "-e", "epoll", "-r", "1", "-c", "1", "-d", "1ms", "-w", "0")
+        document = self.run_json("echo", *words)
+        if document["cases"][0]["trials"][0]["verdict"] == "valid":
+            self.skipTest("30 ops in a millisecond: this machine is too fast for the test")
+        result = self.lab("run", "echo", *words, "--strict")
+        if result.returncode == 0:
+            self.skipTest("the second time it was valid")
+        self.assert_exit(result, 3)
+
+
+if __name__ == "__main__":
+    main()

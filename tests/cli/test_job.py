@@ -1,0 +1,87 @@
+"""Job files as people write them, those that are shipped among them."""
+
+import glob
+import os
+
+from harness import EXIT_OK, LabCase, main
+
+SOURCE = os.environ.get("LAB_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
+QUICK = ("-q", "--json-compact", "-r", "1", "-d", "10ms", "-w", "0")
+
+
+class Job(LabCase):
+    def job(self, text):
+        path = os.path.join(self.folder, "my.job")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def keys(self, text, *words):
+        document = self.run_json("--job", self.job(text), *QUICK, *words)
+        return [case["key"] for case in document["cases"]]
+
+    def test_sections_and_lists(self):
+        keys = self.keys(
+            "[global]\nworkload = echo\nengine = epoll\n"
+            "[small]\nsize = 16, 64\nconnections = 1,\n   4\n[large]\nsize = 64KiB\n"
+        )
+        self.assertEqual(len(keys), 5)
+        self.assertIn("size=64KiB", keys[4])
+
+    def test_the_command_line_wins(self):
+        text = "[global]\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
+        self.assertEqual(len(self.keys(text)), 2)
+        keys = self.keys(text, "--size", "8")
+        self.assertEqual(len(keys), 1, "both sections are the same then")
+        self.assertIn("size=8", keys[0])
+
+    def test_one_section(self):
+        text = "[global]\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
+        self.assertIn("size=32", self.keys(text, "--section", "b")[0])
+        self.assert_refused(
+            "run", "--job", self.job(text), "--section", "c", says="no section 'c'"
+        )
+
+    def test_wrong_files_name_file_and_line(self):
+        for text, says in (
+            ("[a]\nsiez = 3\n", ("my.job:2", "siez", "did you mean 'size'")),
+            ("[a]\nsize = big\n", ("my.job:2", "size", "big")),
+            ("[a]\nengine = epoll, epol\n", ("my.job:2", "epol", "epoll")),
+            ("[a]\n\nworkload = ecko\n", ("my.job:3", "ecko", "echo")),
+            ("[a]\nreconnect\n", ("my.job:2", "heading")),
+            ("size = 3\n", ("my.job:1", "[global]")),
+            ("[a]\ntrials = 3\n", ("my.job:2", "[global]")),
+            ("[a]\nsize = 1\n[a]\n", ("my.job:3", "line 1")),
+            ("", ("my.job", "no case")),
+        ):
+            with self.subTest(text=text):
+                self.assert_refused("run", "--job", self.job(text), says=says)
+
+    def test_no_file(self):
+        self.assert_refused("run", "--job", "nowhere.job", says=("nowhere.job", "No such file"))
+
+    def test_what_is_shipped_is_taken(self):
+        jobs = sorted(glob.glob(os.path.join(SOURCE, "bench", "*.job")))
+        self.assertGreaterEqual(len(jobs), 4)
+        for path in jobs:
+            with self.subTest(job=os.path.basename(path)):
+                # Few ops in the place of the plan's millions; a window does not go with them.
+                loops = ("--loops", "2") if "jmeter" in path else ("-d", "10ms", "-w", "0")
+                result = self.lab(
+                    "run", "--job", path, "-q", "-r", "1", "-e", "epoll", "-c", "4",
+                    "--ramp", "0", *loops,
+                )  # fmt: skip
+                self.assert_exit(result, EXIT_OK)
+
+    def test_plans_are_what_they_say(self):
+        for number, connections, loops in ((1, 1000, 2000), (2, 100, 20000)):
+            path = os.path.join(SOURCE, "bench", f"jmeter-plan-{number}.job")
+            with open(path, encoding="utf-8") as file:
+                lines = [line.split(";")[0].strip() for line in file]
+            self.assertIn(f"connections = {connections}", lines)
+            self.assertIn(f"loops = {loops}", lines)
+            self.assertIn("ramp = 1s", lines)
+
+
+if __name__ == "__main__":
+    main()

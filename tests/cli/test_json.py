@@ -1,0 +1,132 @@
+"""The JSON of a run: its schema, its file, and what others can do with it."""
+
+import json
+import os
+import stat
+import unittest
+
+from harness import EXIT_USAGE, LabCase, main
+
+try:
+    import jsonschema
+except ImportError:
+    jsonschema = None
+
+SOURCE = os.environ.get("LAB_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
+SHORT = ("-q", "-r", "1", "-d", "50ms", "-w", "10ms")
+
+
+class Schema(LabCase):
+    @unittest.skipIf(jsonschema is None, "python3-jsonschema is not there (apt install it)")
+    def validate(self, *words, **options):
+        with open(os.path.join(SOURCE, "docs/schema/run-1.json"), encoding="utf-8") as file:
+            schema = json.load(file)
+        # An old jsonschema knows no 2020-12; what is used here means the same in draft 7.
+        validator = getattr(jsonschema, "Draft202012Validator", jsonschema.Draft7Validator)
+        validator.check_schema(schema)
+        document = self.run_json("echo", *SHORT, *words, **options)
+        errors = [
+            f"{'/'.join(map(str, error.absolute_path))}: {error.message[:200]}"
+            for error in validator(schema).iter_errors(document)
+        ]
+        self.assertEqual(errors, [])
+        return document
+
+    def test_a_run_of_every_engine(self):
+        document = self.validate()
+        self.assertTrue(document["complete"])
+        self.assertGreaterEqual(len(document["cases"]), 2)
+
+    def test_compact(self):
+        document = self.validate("-e", "epoll", "--json-compact")
+        trial = document["cases"][0]["trials"][0]
+        self.assertIsNone(trial["latency_ns"]["histogram"])
+        self.assertIsNotNone(trial["latency_ns"]["p50"])
+
+    def test_open_loop_and_reconnect(self):
+        self.validate("-e", "epoll", "-R", "1000")
+        self.validate("-e", "epoll", "--reconnect")
+
+    def test_one_way_and_both_sides_in_one(self):
+        self.validate("-e", "epoll", "--one-way")
+        self.validate("-e", "null")
+
+    def test_engines_as_json(self):
+        for engine in json.loads(self.lab("engines", "--json").stdout):
+            self.assertLessEqual(
+                {"name", "help", "here", "built", "reason", "capabilities", "options"}, set(engine)
+            )
+            self.assertTrue(engine["here"] or engine["reason"])
+
+
+class Null(LabCase):
+    def test_few_samples_have_no_tail(self):
+        document = self.run_json("echo", "-q", "-r", "1", "-e", "epoll", "-c", "1", "-n", "100")
+        latency = document["cases"][0]["trials"][0]["latency_ns"]
+        self.assertEqual(latency["count"], 100)
+        self.assertIsNotNone(latency["p50"])
+        self.assertIsNone(latency["p99"])
+        self.assertIsNone(latency["p9999"])
+
+    def test_a_closed_loop_asked_for_nothing_and_has_no_slip(self):
+        trial = self.run_json("echo", *SHORT, "-e", "epoll")["cases"][0]["trials"][0]
+        for key in ("asked_ops_per_s", "slip_ns", "scheduled"):
+            self.assertIsNone(trial[key], key)
+
+
+class File(LabCase):
+    def path(self, name="out.json"):
+        return os.path.join(self.folder, name)
+
+    def test_a_file_beside_the_table(self):
+        result = self.lab("run", "echo", *SHORT, "-e", "epoll", "--json", "out.json")
+        self.assert_exit(result, 0)
+        self.assert_says(result.stdout, "ops/s")
+        with open(self.path(), encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["schema"], "lab-run")
+        umask = os.umask(0)
+        os.umask(umask)
+        self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o666 & ~umask)
+        self.assertEqual(os.listdir(self.folder), ["out.json"], "something is left beside it")
+
+    def test_what_was_there_is_replaced_at_the_end(self):
+        with open(self.path(), "w", encoding="utf-8") as file:
+            file.write("old")
+        self.assert_refused("run", "echo", "--json", "out.json", "-e", "epol", says="epol")
+        with open(self.path(), encoding="utf-8") as file:
+            self.assertEqual(file.read(), "old", "a run that never was has spoilt a file")
+        self.lab("run", "echo", *SHORT, "-e", "epoll", "--json", "out.json")
+        with open(self.path(), encoding="utf-8") as file:
+            json.load(file)
+
+    def test_a_path_that_cannot_be(self):
+        self.assert_refused(
+            "run", "--json", "nowhere/x.json", says=("nowhere/x.json", "No such file")
+        )
+        self.assert_refused("run", "--json", self.folder, says="Is a directory")
+
+    def test_a_full_disk_is_a_failure(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("there is no /dev/full here")
+        result = self.lab("run", "echo", *SHORT, "-e", "epoll", "--json", "/dev/full")
+        self.assert_exit(result, 4)
+        self.assert_says(result.stderr, "/dev/full", "No space left")
+
+
+class Histogram(LabCase):
+    def test_public_tools_read_it(self):
+        try:
+            from hdrh.histogram import HdrHistogram
+        except ImportError:
+            self.skipTest("PyPI's hdrhistogram is not there")
+        trial = self.run_json("echo", *SHORT, "-e", "epoll")["cases"][0]["trials"][0]
+        latency = trial["latency_ns"]
+        histogram = HdrHistogram.decode(latency["histogram"])
+        self.assertEqual(histogram.get_total_count(), latency["count"])
+        self.assertAlmostEqual(
+            histogram.get_value_at_percentile(50) / latency["p50"], 1, delta=0.002
+        )
+
+
+if __name__ == "__main__":
+    main()
