@@ -199,6 +199,8 @@ static int run_show(struct run_command *command)
     if (strcmp(command->options.json, "-") != 0) {
         table_print_host(result, stdout, style.width);
         fputc('\n', stdout);
+        if (command->options.verbose)
+            table_print_settings(result, stdout, style.width);
         table_print(result, stdout, &style);
     }
     if (command->json.stream == NULL)

@@ -119,6 +119,8 @@ static void compare_rate(const struct run_case *c, char *text, size_t size)
         return;
     if (ratio->confidence > 0 && ratio->low <= 1 && ratio->high >= 1)
         snprintf(text, size, "%s: cannot tell (%.2fx to %.2fx)", what, ratio->low, ratio->high);
+    else if (facts_trials(c) < 2)
+        snprintf(text, size, "%.2fx the %s (one trial: cannot be sure)", c->vs_reference, what);
     else
         snprintf(text, size, "%.2fx the %s (%.2fx to %.2fx%s)", c->vs_reference, what, ratio->low,
                  ratio->high, ratio->confidence > 0 ? "" : "; too few trials to be sure");

@@ -153,3 +153,23 @@ const char *facts_find(const struct run_list *list, const char *name)
             return list->items[i].value;
     return NULL;
 }
+
+const Lab__Ready *facts_ready(const struct run_case *c, enum facts_side side)
+{
+    for (size_t t = 0; t < c->trials_count; t++) {
+        const struct run_trial *trial = &c->trials[t];
+        size_t count = side == FACTS_CLIENT ? trial->clients_count : trial->servers_count;
+        const struct run_process *processes =
+            side == FACTS_CLIENT ? trial->clients : trial->servers;
+        if (count > 0 && processes[0].ready != NULL)
+            return processes[0].ready;
+    }
+    return NULL;
+}
+
+const char *facts_setting_name(const Lab__Setting *setting)
+{
+    static const char prefix[] = "engine.";
+    bool engine = strncmp(setting->name, prefix, strlen(prefix)) == 0;
+    return engine ? setting->name + strlen(prefix) : NULL;
+}

@@ -33,6 +33,11 @@ double facts_counter(const struct run_case *c, enum facts_side side, const char 
 /* A histogram, merged; NULL if not observed. The caller frees it. */
 struct hist *facts_hist(const struct run_case *c, enum facts_side side, const char *metric);
 
+/* What the first process of a side said when it was ready; NULL if none did. */
+const Lab__Ready *facts_ready(const struct run_case *c, enum facts_side side);
+/* A process says its engine's options as `engine.NAME`: the name; NULL for another setting. */
+const char *facts_setting_name(const Lab__Setting *setting);
+
 /* The text of a parameter or fact; NULL if there is none. */
 const char *facts_find(const struct run_list *list, const char *name);
 

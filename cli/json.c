@@ -422,30 +422,14 @@ static json_t *json_trial(const struct run_case *c, const struct run_trial *tria
 
 /* --- a case --- */
 
-static const Lab__Ready *json_ready(const struct run_case *c, enum facts_side side)
-{
-    for (size_t t = 0; t < c->trials_count; t++) {
-        const struct run_trial *trial = &c->trials[t];
-        size_t count = side == FACTS_CLIENT ? trial->clients_count : trial->servers_count;
-        const struct run_process *processes =
-            side == FACTS_CLIENT ? trial->clients : trial->servers;
-        if (count > 0 && processes[0].ready != NULL)
-            return processes[0].ready;
-    }
-    return NULL;
-}
-
-/* A process says its engine's options as `engine.NAME`. */
 static json_t *json_settings(const Lab__Ready *ready)
 {
-    static const char prefix[] = "engine.";
     json_t *object = json_object();
 
     for (size_t i = 0; ready != NULL && i < ready->n_settings; i++) {
-        const char *name = ready->settings[i]->name;
-        if (strncmp(name, prefix, strlen(prefix)) == 0)
-            name += strlen(prefix);
-        json_object_set_new(object, name, json_text(ready->settings[i]->value));
+        const char *name = facts_setting_name(ready->settings[i]);
+        if (name != NULL)
+            json_object_set_new(object, name, json_text(ready->settings[i]->value));
     }
     return object;
 }
@@ -506,7 +490,7 @@ static json_t *json_summary(const struct run_case *c, bool compact)
 static json_t *json_case(const struct run_case *c, bool compact)
 {
     json_t *object = json_object(), *trials = json_array();
-    const Lab__Ready *client = json_ready(c, FACTS_CLIENT), *server = json_ready(c, FACTS_SERVER);
+    const Lab__Ready *client = facts_ready(c, FACTS_CLIENT), *server = facts_ready(c, FACTS_SERVER);
 
     json_object_set_new(object, "key", json_text(c->key));
     json_object_set_new(object, "status", json_string(run_status_name(c->status)));

@@ -457,6 +457,34 @@ static void table_print_unmeasured(const struct table *table)
     }
 }
 
+/* Windows of all cases; where they differ, "various". */
+static void table_print_run(const struct table *table)
+{
+    const struct run_settings *settings = &table->run->settings;
+    const struct run_case *first = NULL;
+    char duration[32], warmup[32];
+    bool same = true;
+
+    for (size_t i = 0; i < table->run->cases_count; i++) {
+        const struct run_case *c = &table->run->cases[i];
+        if (c->trials_count == 0)
+            continue;
+        first = first == NULL ? c : first;
+        same = same && c->duration_ns == first->duration_ns && c->warmup_ns == first->warmup_ns &&
+               c->asked_ops == first->asked_ops;
+    }
+    fprintf(table->out, "run   %u trial%s of ", settings->rounds, settings->rounds == 1 ? "" : "s");
+    if (first == NULL || !same)
+        fputs("various lengths", table->out);
+    else if (first->asked_ops > 0)
+        fprintf(table->out, "%llu ops", (unsigned long long)first->asked_ops);
+    else
+        fprintf(table->out, "%s, %s of warm-up",
+                format_time_exact(first->duration_ns, duration, sizeof(duration)),
+                format_time_exact(first->warmup_ns, warmup, sizeof(warmup)));
+    fprintf(table->out, ", seed %llu\n", (unsigned long long)settings->seed);
+}
+
 void table_print_host(const struct run_result *run, FILE *out, unsigned width)
 {
     const struct run_env *env = &run->env;
@@ -476,6 +504,63 @@ void table_print_host(const struct run_result *run, FILE *out, unsigned width)
     table_line(&table, "host  %.8s, %u core%s, %s; %s; %s", env->fingerprint, env->cores,
                env->cores == 1 ? "" : "s", kernel == NULL ? "kernel unknown" : kernel, pinned,
                remote ? "the ends are apart" : "both ends on this host");
+    table_print_run(&table);
+}
+
+/* "epoll client: spin off, bufs 0, ..." of the first trial's first process. */
+static void table_print_ready(const struct table *table, const struct run_case *c,
+                              enum facts_side side)
+{
+    const Lab__Ready *ready = facts_ready(c, side);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    unsigned said = 0;
+
+    if (stream == NULL)
+        abort();
+    fprintf(stream, "%s %s:", c->label, facts_side_name(side));
+    for (size_t i = 0; ready != NULL && i < ready->n_settings; i++) {
+        const char *name = facts_setting_name(ready->settings[i]);
+        const char *value = ready->settings[i]->value;
+        if (name != NULL)
+            fprintf(stream, "%s %s %s", said++ == 0 ? "" : ",", name,
+                    value[0] == '\0' ? "default" : value);
+    }
+    for (size_t i = 0; ready != NULL && i < ready->n_capabilities; i++)
+        fprintf(stream, "%s %s %s%s%s%s", i == 0 ? ";" : ",", ready->capabilities[i]->name,
+                ready->capabilities[i]->state, ready->capabilities[i]->note[0] == '\0' ? "" : " (",
+                ready->capabilities[i]->note, ready->capabilities[i]->note[0] == '\0' ? "" : ")");
+    fclose(stream);
+    if (ready != NULL)
+        table_line(table, "%s", text);
+    free(text);
+}
+
+void table_print_settings(const struct run_result *run, FILE *out, unsigned width)
+{
+    const struct table_style style = {.width = width};
+    const struct table table = {.run = run, .out = out, .style = &style};
+
+    for (size_t i = 0; i < run->cases_count; i++) {
+        const struct run_case *c = &run->cases[i];
+        char *text = NULL;
+        size_t size = 0;
+        FILE *stream = open_memstream(&text, &size);
+        if (stream == NULL)
+            abort();
+        fprintf(stream, "%s ", c->workload);
+        for (size_t k = 0; k < c->params.count; k++)
+            fprintf(stream, "%s %s %s", k == 0 ? "" : ",", c->params.items[k].name,
+                    c->params.items[k].value[0] == '\0' ? "default" : c->params.items[k].value);
+        fclose(stream);
+        if (!compare_seen(run, i))
+            table_line(&table, "%s", text);
+        free(text);
+        table_print_ready(&table, c, FACTS_CLIENT);
+        table_print_ready(&table, c, FACTS_SERVER);
+    }
+    fputc('\n', out);
 }
 
 void table_print(const struct run_result *run, FILE *out, const struct table_style *style)

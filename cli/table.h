@@ -19,7 +19,10 @@ struct table_style {
 /* run has been summarised. */
 void table_print(const struct run_result *run, FILE *out, const struct table_style *style);
 
-/* "host  7f3a91c2, 2 cores, Linux 6.18; ..." in a line. */
+/* "host  7f3a91c2, 2 cores, Linux 6.18; ..." in a line; below it how it was run. */
 void table_print_host(const struct run_result *run, FILE *out, unsigned width);
+
+/* Every effective setting: parameters of each table, what the engines say they were granted. */
+void table_print_settings(const struct run_result *run, FILE *out, unsigned width);
 
 #endif

@@ -42,6 +42,7 @@ class Table(RunCase):
         for engine in engines:
             self.assertRegex(result.stdout, rf"(?m)^{engine} +lo +sleep +[\d.]+[kM]? ")
         self.assert_says(result.stdout, "host  ", "echo  64 B, 32 connections, depth 1")
+        self.assertRegex(result.stdout, r"(?m)^run   2 trials of 100ms, 20ms of warm-up, seed \d+$")
         self.assert_says(result.stdout, "system calls an op, client")
         self.assert_says(result.stderr, "2 rounds", "round 2 of 2 done")
 
@@ -67,8 +68,9 @@ class Table(RunCase):
         result = self.lab("run", "echo", "-q", "-e", "epoll", "-d", "30ms", "-w", "5ms", "-r", "6")
         self.assert_says(result.stdout, "95 % interval")
 
-    def test_verbose_tells_of_each_trial(self):
+    def test_verbose_tells_of_each_trial_and_all_settings(self):
         result = self.short("-v", "-e", "epoll")
+        self.assert_says(result.stdout, "timeout 5s", "local-addrs 1", "epoll client: ", "spin off")
         self.assertEqual(len(re.findall(r"(?m)^round \d  echo epoll over lo: ", result.stderr)), 2)
 
     def on_a_terminal(self, *words, **env):
@@ -148,7 +150,9 @@ class Cases(RunCase):
         self.assertEqual(document["cases"][0]["trials"][0]["ops"], 200)
 
     def test_an_open_loop_knows_what_was_asked(self):
-        document = self.run_json("echo", "-q", "-r", "1", "-e", "epoll", "-R", "2000", "-d", "500ms")
+        document = self.run_json(
+            "echo", "-q", "-r", "1", "-e", "epoll", "-R", "2000", "-d", "500ms"
+        )
         trial = document["cases"][0]["trials"][0]
         self.assertEqual(trial["asked_ops_per_s"], 2000)
         self.assertAlmostEqual(trial["scheduled"], 1000, delta=20)
@@ -157,8 +161,9 @@ class Cases(RunCase):
     def test_the_same_seed_gives_the_same_order(self):
         def order(*words):
             document = self.run_json(
-                "echo", "-q", "-r", "4", "-d", "5ms", "-w", "0", "-e", "epoll,epoll:spin,null", *words
-            )
+                "echo", "-q", "-r", "4", "-d", "5ms", "-w", "0", "-e", "epoll,epoll:spin,null",
+                *words,
+            )  # fmt: skip
             return [[t["position"] for t in case["trials"]] for case in document["cases"]]
 
         self.assertEqual(order("--seed", "7"), order("--seed", "7"))
