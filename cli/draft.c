@@ -150,6 +150,9 @@ static const char *draft_trouble_ends(const struct draft *draft)
 
     if (options->link == CASE_LINK_UNIX && options->cc[0] != '\0')
         return "--cc is TCP's: it does not go with --link unix";
+    if (options->listen[0] != '\0' && (options->link != CASE_LINK_LO || options->server[0] != '\0'))
+        return "--listen says where a server that lab starts listens: it does not go with --link "
+               "or --server";
     if (options->server[0] == '\0')
         return NULL;
     if (options->server_engine[0] != '\0')
@@ -428,17 +431,41 @@ static char *draft_label(const struct run_case *c)
     return label;
 }
 
-static void draft_link(const struct draft *draft, size_t number, struct run_case *c)
+/* What is talked over, as far as the server's own address tells. */
+static const char *draft_link_name(const struct addr *listen)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&listen->sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&listen->sa;
+
+    if (addr_is_unix(listen))
+        return "unix";
+    if (listen->sa.ss_family == AF_INET6)
+        return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ? "lo6" : "net";
+    return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET ? "lo" : "net";
+}
+
+static int draft_link(const struct draft *draft, size_t number, struct run_case *c,
+                      struct lab_error *err)
 {
     static const char *const listens[] = {"127.0.0.1:0", "[::1]:0"};
+    const struct case_options *options = &draft->options;
+    const char *link = case_links[options->link], *listen = options->listen;
     char unix_name[64];
+    struct addr addr;
 
     /* Abstract: nothing is left in the file system. The number keeps a server of the case before
      * that is slow to go out of the way. */
     snprintf(unix_name, sizeof(unix_name), "unix:@lab-%d-%zu", (int)getpid(), number);
-    c->link = draft_memory(strdup(c->both_sides ? "memory" : case_links[draft->options.link]));
-    c->listen = draft_memory(
-        strdup(draft->options.link == CASE_LINK_UNIX ? unix_name : listens[draft->options.link]));
+    if (listen[0] == '\0') {
+        listen = options->link == CASE_LINK_UNIX ? unix_name : listens[options->link];
+    } else {
+        if (addr_parse(listen, draft->server->port, "--listen", &addr, err) < 0)
+            return CLI_USAGE;
+        link = draft_link_name(&addr);
+    }
+    c->link = draft_memory(strdup(c->both_sides ? "memory" : link));
+    c->listen = draft_memory(strdup(listen));
+    return CLI_OK;
 }
 
 int draft_case(const struct draft *draft, const char *engine, const char *context, size_t number,

@@ -24,6 +24,7 @@ struct facts_sums facts_trial_sums(const struct run_trial *trial, enum facts_sid
     const struct run_process *processes = facts_processes(trial, side, &count);
 
     sums.observed = count > 0;
+    sums.duration_s = trial->duration_s;
     for (size_t i = 0; i < count; i++) {
         const Lab__Record *record = processes[i].record;
         if (record == NULL || record->process == NULL) {
@@ -55,6 +56,7 @@ struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side
         struct facts_sums one = facts_trial_sums(&c->trials[i], side);
         good++;
         observed += one.observed;
+        all.duration_s += one.duration_s;
         all.cpu_s += one.cpu_s;
         all.cpu_user_s += one.cpu_user_s;
         all.cpu_sys_s += one.cpu_sys_s;

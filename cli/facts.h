@@ -17,6 +17,7 @@ const char *facts_side_name(enum facts_side side); /* client, server */
 /* Totals of a side's processes in one trial, or in all good ones. */
 struct facts_sums {
     bool observed;
+    double duration_s; /* of the windows */
     double cpu_s, cpu_user_s, cpu_sys_s, busy_s;
     bool spins;
     uint64_t ctx_switches_voluntary, ctx_switches_involuntary;

@@ -135,8 +135,11 @@ static void notes_say(FILE *out, const char *name, const struct notes_trials *tr
         fprintf(out, ": %s", trials->evidence);
 }
 
+/* Said for all rows, or (the busier side) by figures of the table. */
 static bool notes_is_common(const struct notes *notes, const char *name)
 {
+    if (strcmp(name, "busier-side") == 0)
+        return true;
     for (size_t i = 0; i < notes->common_count; i++)
         if (strcmp(notes->common[i]->name, name) == 0)
             return true;
@@ -164,65 +167,118 @@ static bool notes_said(const struct run_case *c, bool verdicts, size_t t, size_t
     return false;
 }
 
-/* All names of the case's verdicts, or of its watermarks that not every row has; how many. */
-static unsigned notes_names(const struct notes *notes, const struct run_case *c, bool verdicts,
-                            FILE *out)
+/* In which trials, from t on, the name holds. */
+static struct notes_trials notes_holds(const struct run_case *c, bool verdicts, size_t t,
+                                       const char *name)
 {
-    unsigned said = 0;
+    struct notes_trials trials = {0};
 
+    for (; t < c->trials_count; t++) {
+        size_t count;
+        const struct run_verdict *list = notes_list(&c->trials[t], verdicts, &count);
+        for (size_t k = 0; k < count; k++)
+            if (strcmp(list[k].name, name) == 0)
+                notes_trials_add(&trials, &c->trials[t], list[k].evidence);
+    }
+    return trials;
+}
+
+/* Calls each() with every name of the case's verdicts, or watermarks, once. */
+static void notes_each(const struct run_case *c, bool verdicts,
+                       void (*each)(void *context, const char *name,
+                                    const struct notes_trials *trials),
+                       void *context)
+{
     for (size_t t = 0; t < c->trials_count; t++) {
         size_t count;
         const struct run_verdict *list = notes_list(&c->trials[t], verdicts, &count);
         for (size_t k = 0; k < count; k++) {
-            struct notes_trials trials = {0};
-            if (notes_said(c, verdicts, t, k, list[k].name) ||
-                (!verdicts && notes_is_common(notes, list[k].name)))
+            if (notes_said(c, verdicts, t, k, list[k].name))
                 continue;
-            for (size_t i = t; i < c->trials_count; i++) {
-                size_t others;
-                const struct run_verdict *other = notes_list(&c->trials[i], verdicts, &others);
-                for (size_t n = 0; n < others; n++)
-                    if (strcmp(other[n].name, list[k].name) == 0)
-                        notes_trials_add(&trials, &c->trials[i], other[n].evidence);
-            }
-            fputs(said++ == 0 ? "" : "; ", out);
-            notes_say(out, list[k].name, &trials, facts_trials(c), verdicts);
+            struct notes_trials trials = notes_holds(c, verdicts, t, list[k].name);
+            each(context, list[k].name, &trials);
         }
     }
-    return said;
 }
 
-static unsigned notes_failures(const struct run_case *c, FILE *out)
+/* A case's notes in the making. */
+struct notes_writer {
+    struct notes *notes;
+    const struct run_case *c;
+    char *marks;
+    size_t marks_size;
+    FILE *out;
+    unsigned said;
+};
+
+/* All verdicts of a case are one note: they belong together. */
+static void notes_verdict(void *context, const char *name, const struct notes_trials *trials)
 {
+    struct notes_writer *writer = context;
+
+    fputs(writer->said++ == 0 ? "" : "; ", writer->out);
+    notes_say(writer->out, name, trials, facts_trials(writer->c), true);
+}
+
+/* Each watermark is one of its own, without the engine's name where it holds throughout, so that
+ * rows of which the same is to be known share its number. */
+static void notes_mark(void *context, const char *name, const struct notes_trials *trials)
+{
+    struct notes_writer *writer = context;
+    char *text = NULL;
+    size_t size = 0;
+
+    if (notes_is_common(writer->notes, name))
+        return;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL)
+        abort();
+    if (trials->count < facts_trials(writer->c))
+        fprintf(out, "%s: ", writer->c->label);
+    notes_say(out, name, trials, facts_trials(writer->c), false);
+    fclose(out);
+    notes_add(writer->notes, text, writer->marks, writer->marks_size);
+}
+
+static void notes_failed(struct notes_writer *writer)
+{
+    const struct run_case *c = writer->c;
     struct notes_trials trials = {0};
 
     for (size_t t = 0; t < c->trials_count; t++)
         if (c->trials[t].failed)
             notes_trials_add(&trials, &c->trials[t], c->trials[t].reason);
+    writer->said = trials.count;
     if (trials.count > 0)
-        notes_say(out, "failed", &trials, (unsigned)c->trials_count, true);
-    return trials.count;
+        notes_say(writer->out, "failed", &trials, (unsigned)c->trials_count, true);
 }
 
-/* Up to three notes: what failed, what spoils the figures, what is to be known beside them. */
+/* What failed, what spoils the figures, what is to be known beside them. */
 void notes_case(struct notes *notes, const struct run_case *c, char *marks, size_t marks_size)
 {
+    struct notes_writer writer = {.notes = notes, .c = c, .marks = marks, .marks_size = marks_size};
+
     marks[0] = '\0';
-    for (unsigned kind = 0; kind < 3; kind++) {
+    for (unsigned kind = 0; kind < 2; kind++) {
         char *text = NULL;
         size_t size = 0;
-        FILE *out = open_memstream(&text, &size);
-        if (out == NULL)
+        writer.out = open_memstream(&text, &size);
+        if (writer.out == NULL)
             abort();
-        fprintf(out, "%s: ", c->label);
-        unsigned said = kind == 0 ? notes_failures(c, out) : notes_names(notes, c, kind == 1, out);
-        fputs(kind == 1 ? "; kept in the figures" : "", out);
-        fclose(out);
-        if (said > 0)
+        writer.said = 0;
+        fprintf(writer.out, "%s: ", c->label);
+        if (kind == 0)
+            notes_failed(&writer);
+        else
+            notes_each(c, true, notes_verdict, &writer);
+        fputs(kind == 1 ? "; kept in the figures" : "", writer.out);
+        fclose(writer.out);
+        if (writer.said > 0)
             notes_add(notes, text, marks, marks_size);
         else
             free(text);
     }
+    notes_each(c, false, notes_mark, &writer);
 }
 
 void notes_wrap(FILE *out, const char *text, unsigned indent, unsigned width)

@@ -19,6 +19,7 @@ struct case_options {
     char engine[OPTION_TEXT_MAX];
     char server_engine[OPTION_TEXT_MAX]; /* "": the same as engine */
     char server[OPTION_TEXT_MAX];        /* address of one that is already there, or "" */
+    char listen[OPTION_TEXT_MAX];        /* "": as the link says */
     char cc[OPTION_TEXT_MAX];            /* "": the system's */
     int link;
     uint64_t duration_ns, warmup_ns;

@@ -90,10 +90,10 @@ static const char *table_interval_name(const struct compare_group *group)
             continue;
         if (table_rate(group->cases[i])->confidence > 0)
             interval = true;
-        else
+        else if (facts_trials(group->cases[i]) > 1)
             range = true;
     }
-    return interval || !range ? "95 % interval" : "range";
+    return interval ? "95 % interval" : range ? "range" : "";
 }
 
 /* A ratio needs two. */
@@ -223,7 +223,14 @@ struct table_cost {
     enum facts_side side;
     const char *metric; /* of a record, or NULL */
     double percentile;  /* of a histogram, else 0 */
-    enum { COST_COUNTER, COST_SWITCHES, COST_CPU, COST_MEMORY, COST_PERCENTILE } what;
+    enum {
+        COST_COUNTER,
+        COST_SWITCHES,
+        COST_CPU,
+        COST_CORE,
+        COST_MEMORY,
+        COST_PERCENTILE,
+    } what;
 };
 
 static const struct table_cost table_costs[] = {
@@ -233,6 +240,8 @@ static const struct table_cost table_costs[] = {
     {"context switches an op, server", FACTS_SERVER, NULL, 0, COST_SWITCHES},
     {"CPU an op, client", FACTS_CLIENT, NULL, 0, COST_CPU},
     {"CPU an op, server", FACTS_SERVER, NULL, 0, COST_CPU},
+    {"core in use, client", FACTS_CLIENT, NULL, 0, COST_CORE},
+    {"core in use, server", FACTS_SERVER, NULL, 0, COST_CORE},
     {"memory at most, client", FACTS_CLIENT, NULL, 0, COST_MEMORY},
     {"memory at most, server", FACTS_SERVER, NULL, 0, COST_MEMORY},
 };
@@ -272,12 +281,17 @@ static bool table_cost_cell(const struct table_cost *cost, const struct run_case
         value = (double)(sums.ctx_switches_voluntary + sums.ctx_switches_involuntary) / ops;
     else if (sums.observed && cost->what == COST_CPU)
         value = sums.cpu_s * (double)NS_PER_S / ops;
+    else if (sums.observed && cost->what == COST_CORE && sums.duration_s > 0)
+        /* A poller's core is always in use: what it found is what counts. */
+        value = 100 * (sums.spins ? sums.busy_s : sums.cpu_s) / sums.duration_s;
     else if (sums.observed && cost->what == COST_MEMORY)
         value = (double)sums.rss_bytes_max / (1 << 20);
     if (!isfinite(value))
         return false;
     if (cost->what == COST_CPU)
         table_time(value, out, size);
+    else if (cost->what == COST_CORE)
+        snprintf(out, size, "%.0f%%", value);
     else if (cost->what == COST_MEMORY)
         snprintf(out, size, "%.1fMiB", value);
     else
