@@ -2,6 +2,7 @@
 #include "cli/draft.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -486,7 +487,9 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;
         snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");
-        draft_link(draft, number, c);
+        r = draft_link(draft, number, c, err);
+    }
+    if (r == CLI_OK) {
         draft_args(draft, c);
         draft_params(draft, c);
         draft_key(draft, c);

@@ -54,6 +54,18 @@ static void choose_cpus(struct run_settings *settings)
     settings->client_cpus = strdup(client);
 }
 
+/* A client for each place that was named for one. */
+static void place_clients(struct run_result *result)
+{
+    unsigned places = 0;
+
+    while (result->settings.client_via != NULL && result->settings.client_via[places] != NULL)
+        places++;
+    for (size_t i = 0; i < result->cases_count && places > 0; i++)
+        if (!result->cases[i].both_sides)
+            result->cases[i].client_processes = places;
+}
+
 static double case_seconds(const struct run_case *c)
 {
     return (double)(c->warmup_ns + (c->asked_ops == 0 ? c->duration_ns : NS_PER_S)) / 1e9 +
@@ -319,6 +331,7 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
     run_env_read(&result->env);
     x.bbr_without_fq = env_has_warning(&result->env, "bbr-without-fq");
     choose_cpus(&result->settings);
+    place_clients(result);
     make_id(result->id);
     strftime(result->started_at, sizeof(result->started_at), "%Y-%m-%dT%H:%M:%SZ",
              gmtime_r(&now, &utc));
