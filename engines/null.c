@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engines/bufpool.h"
 #include "engines/null.h"
 
 extern const struct engine_ops null_engine;
@@ -115,7 +114,7 @@ static int null_open(struct engine **engine, const struct engine_config *config,
     e->quota_bytes = common->loan_bytes;
     e->lent_max = common->bufs != 0 ? (uint32_t)common->bufs : UINT32_MAX;
     e->conn_lent_max = e->lent_max == UINT32_MAX ? UINT32_MAX : (e->lent_max + 1) / 2;
-    e->piece_bytes = bufpool_receive_bytes(config->message_size);
+    e->piece_bytes = NULL_PIECE_BYTES;
     e->port_next = NULL_PORT_FIRST;
     e->engine.ops = &null_engine;
     *engine = &e->engine;

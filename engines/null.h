@@ -18,7 +18,9 @@
 #define NULL_CONNS_MAX (1u << 20)
 /* Upward calls of a poll. */
 #define NULL_CALLS_MAX 256u
-#define NULL_CHUNK     64u
+#define NULL_CHUNK     256u
+/* The most that is received at once. */
+#define NULL_PIECE_BYTES (64u << 10)
 /* Ports that connecting ends, and listeners that asked for any, seem to have. */
 #define NULL_PORT_FIRST 32768u
 
