@@ -422,7 +422,8 @@ const struct body bodies_close[] = {
     {.name = "close-in-flight",
      .families = FAMILY_ALL,
      .flows = {{&in_flight_client, &in_flight_server, 2}}},
-    {.name = "early-answer", .flows = {{&early_client, &early_server, 2}}},
+    /* Told late of what came, one may have been reset by the time that it looks for more. */
+    {.name = "early-answer", .calm = true, .flows = {{&early_client, &early_server, 2}}},
     {.name = "close-with-loans",
      .messages = 0,
      .flows = {{&loans_client, &loans_server, 1}, {&other_client, &other_server, 1}}},

@@ -126,24 +126,35 @@ static const struct role early = {.connected = early_connected, .closed = echo_c
 
 /* --- no allocation --- */
 
-#define STEADY_WARM 6000u
-#define STEADY_DONE 16000u
+/* Of some windows of so many messages, one without an allocation must be: what grows to the most
+ * that is ever needed at once may do so in another. */
+#define STEADY_MESSAGES 10000u
+#define STEADY_WARM     5000u
+#define STEADY_WINDOWS  3u
+#define STEADY_ALL      (STEADY_WARM + STEADY_WINDOWS * STEADY_MESSAGES)
 
-/* Counts messages of this side in this process, all connections together, once all are open. */
+/* Counts messages of this side in this process, all connections together, once all are open;
+ * returns how many there were. */
 static uint64_t steady_count(struct end *end, uint64_t bytes)
 {
     struct world *world = end_world(end);
+    enum side side = end->side;
 
-    if (atomic_load(&world->begun[end->side]) < world->expected[end->side])
+    if (atomic_load(&world->begun[side]) < world->expected[side])
         return 0;
-    uint64_t before = atomic_fetch_add(&world->messages[end->side], bytes) / world->body->size;
+    uint64_t before = atomic_fetch_add(&world->messages[side], bytes) / world->body->size;
     uint64_t after = (before * world->body->size + bytes) / world->body->size;
-    if (before < STEADY_WARM && after >= STEADY_WARM)
-        atomic_store(&world->mark[end->side], conform_allocations());
-    if (before < STEADY_DONE && after >= STEADY_DONE) {
-        uint64_t made = conform_allocations() - atomic_load(&world->mark[end->side]);
-        CHECK(made == 0, "%llu allocations during %u messages", (unsigned long long)made,
-              STEADY_DONE - STEADY_WARM);
+    for (unsigned i = 0; i <= STEADY_WINDOWS; i++) {
+        uint64_t border = STEADY_WARM + i * STEADY_MESSAGES;
+        if (before >= border || after < border)
+            continue;
+        uint64_t now = conform_allocations();
+        uint64_t made = now - atomic_exchange(&world->mark[side], now);
+        if (i > 0 && made == 0)
+            atomic_store(&world->settled[side], true);
+        CHECK(i < STEADY_WINDOWS || atomic_load(&world->settled[side]),
+              "%llu allocations during the last %u messages", (unsigned long long)made,
+              STEADY_MESSAGES);
     }
     return after;
 }
@@ -153,10 +164,10 @@ static void steady_recv(struct end *end, struct buf *buf, unsigned flags)
     const struct body *body = end_world(end)->body;
 
     end_check(end, buf);
-    uint64_t total = steady_count(end, buf->size);
+    uint64_t count = steady_count(end, buf->size);
     while (end->received_bytes >= (end->step + 1) * body->size) {
         end->step++;
-        if (total < STEADY_DONE + ECHO_DEPTH * body->flows[0].count)
+        if (count < STEADY_ALL)
             echo_next(end);
     }
     if (end->received_bytes == end->sent_bytes)
@@ -242,7 +253,9 @@ const struct body bodies_echo[] = {
      .messages = 5,
      .families = FAMILY_ALL,
      .flows = {{&early, &role_echo_server, 4}}},
+    /* With faults at random, the most that is ever needed at once comes when it likes. */
     {.name = "no-allocation",
+     .calm = true,
      .size = 1024,
      .messages = UINT32_MAX,
      .skip = steady_skip,

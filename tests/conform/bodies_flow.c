@@ -168,22 +168,28 @@ static const char *skip_one_each(const struct world *world)
 
 #define FILE_BYTES (5u << 20)
 
-/* A file of the pattern: byte i is i % 251. */
-static int pattern_file(void)
+static int pattern_fd = -1;
+
+static void pattern_file_make(void)
 {
-    static int fd = -1;
     uint64_t done = 0;
 
-    if (fd >= 0)
-        return fd;
-    fd = memfd_create("lab-conform", MFD_CLOEXEC);
-    CHECK(fd >= 0, "memfd_create: %s", strerror(errno));
+    pattern_fd = memfd_create("lab-conform", MFD_CLOEXEC);
+    CHECK(pattern_fd >= 0, "memfd_create: %s", strerror(errno));
     while (done < FILE_BYTES) {
-        ssize_t n = write(fd, pattern_at(0, done), FILE_BYTES - done);
+        ssize_t n = write(pattern_fd, pattern_at(0, done), FILE_BYTES - done);
         CHECK(n > 0, "write: %s", strerror(errno));
         done += (uint64_t)n;
     }
-    return fd;
+}
+
+/* A file of the pattern: byte i is i % 251. */
+static int pattern_file(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, pattern_file_make);
+    return pattern_fd;
 }
 
 /* Where in the file the stream goes on, at or after `least`. */
@@ -384,7 +390,7 @@ static void invalid_begin(struct end *end)
 static const struct role invalid = {.begin = invalid_begin, .closed = goal_closed};
 
 /* Both pass on what they get, until enough has gone round: no end of a chain holds the other. */
-#define ROUNDS 20000u
+#define ROUNDS 4000u
 
 static void ball_begin(struct end *end)
 {

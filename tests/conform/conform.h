@@ -52,6 +52,7 @@ enum family { FAMILY_TCP4 = 1, FAMILY_TCP6 = 2, FAMILY_UNIX = 4, FAMILY_ALL = 7 
 struct body {
     const char *name;
     const char *options; /* added to the engine's spec; NULL */
+    bool calm;           /* the fault engine makes no faults here */
     unsigned families;   /* 0: FAMILY_TCP4 */
     struct flow flows[FLOWS_MAX];
     uint64_t size;      /* of a message, told to the engine too; for the roles */
@@ -152,6 +153,7 @@ struct world {
     _Atomic bool nudged[2][FLOWS_MAX];
     _Atomic uint64_t messages[2]; /* for the roles: over all ends */
     _Atomic uint64_t mark[2];
+    _Atomic bool settled[2];
     pthread_mutex_t lock; /* lanes */
     struct lane *lanes, *beside;
     pid_t test_pid;
