@@ -2,6 +2,7 @@
 #include "client/load.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,18 @@ static const struct metric_def first_byte_metric = {
     "client",
     "an op, from its start to the first byte of the answer"};
 
+static const struct metric_def schedule_metrics[] = {
+    {"ops_scheduled", "", METRIC_COUNTER, METRIC_NEITHER, "", "client",
+     "ops that were to start in the window"},
+    {"ops_with_slot", "", METRIC_COUNTER, METRIC_NEITHER, "", "client",
+     "of these, those that had a free slot when they were due"},
+    {"ops_sent_in_time", "", METRIC_COUNTER, METRIC_MORE, "", "client",
+     "of these, those that left within 100 us"},
+    {"ops_due_most", "", METRIC_GAUGE, METRIC_LESS, "", "client",
+     "longest queue of ops that were due and had no slot"},
+    {0},
+};
+
 static int load_check(struct load_config *config, struct lab_error *err)
 {
     struct load_options *options = &config->options;
@@ -71,6 +84,12 @@ static uint64_t share(uint64_t n, unsigned index, unsigned count)
     return n / count + (index < n % count);
 }
 
+static uint64_t usable_cpus(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? (uint64_t)CPU_COUNT(&set) : 1;
+}
+
 static int load_plan_workers(struct load *load, struct lab_error *err)
 {
     struct load_config *config = &load->config;
@@ -85,6 +104,12 @@ static int load_plan_workers(struct load *load, struct lab_error *err)
     if (connections == 0 || workers > connections)
         return lab_fail(err, EINVAL, "%llu workers need as many connections: raise --connections",
                         (unsigned long long)(workers * config->processes));
+    if (options->rate > 0 && options->pacing == LOAD_PACING_SPIN && workers > usable_cpus())
+        return lab_fail(err, EINVAL,
+                        "--pacing spin: %llu threads would spin on %llu CPU%s and keep each other "
+                        "from sending: take --pacing sleep, or give the client more --client-cpus",
+                        (unsigned long long)workers, (unsigned long long)usable_cpus(),
+                        usable_cpus() == 1 ? "" : "s");
     load->workers = calloc(workers, sizeof(*load->workers));
     if (load->workers == NULL)
         return lab_fail(err, ENOMEM, "no memory for %llu workers", (unsigned long long)workers);
@@ -269,6 +294,19 @@ static void load_join(struct load *load)
     load->started = 0;
 }
 
+static void record_schedule(const struct load *load, Lab__Record *record)
+{
+    const uint64_t values[] = {record->scheduled, record->with_slot, record->sent_in_time,
+                               record->due_most};
+
+    for (unsigned i = 0; schedule_metrics[i].name != NULL; i++)
+        if (load->config.options.rate > 0)
+            record_add_value(record, &schedule_metrics[i], (double)values[i]);
+        else
+            record_add_unobserved(record, &schedule_metrics[i],
+                                  "closed loop: there is no schedule");
+}
+
 static void record_histograms(struct load *load, Lab__Record *record)
 {
     struct load_worker *first = &load->workers[0];
@@ -329,6 +367,7 @@ void load_finish(struct load *load, Lab__Record *record)
     for (unsigned k = 0; metrics[k].name != NULL; k++)
         record_add_value(record, &metrics[k],
                          (double)(load->engine_samples[1][k] - load->engine_samples[0][k]));
+    record_schedule(load, record);
     record_histograms(load, record);
 }
 
