@@ -333,7 +333,7 @@ static void blocking_free(struct blocking_engine *e)
 static int blocking_open_memory(struct blocking_engine *e)
 {
     const struct bufpool_config pool = {
-        .receive_bytes = bufpool_receive_bytes(e->config.message_size),
+        .receive_bytes = BUFPOOL_RECEIVE_BYTES,
         .bufs_max = e->options.common.bufs,
         .quota_bytes = e->options.common.loan_bytes,
     };

@@ -171,7 +171,9 @@ static ssize_t blocking_send_some(struct blocking_engine *e, uint64_t *asked)
     }
     unsigned count =
         sendq_gather(&c->sendq, e->iov, BLOCKING_GATHER_SEGS, BLOCKING_GATHER_BYTES, asked);
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (*asked < c->sendq.unsent_bytes ? MSG_MORE : 0);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (sendq_file_follows(&c->sendq, count))
+        flags |= MSG_MORE; /* a head and its file share their packets */
     if (__builtin_expect(count == 1, 1)) {
         n = send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
     } else {

@@ -4,19 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define BUFPOOL_ALIGN     64u
-#define BUFPOOL_PAGE      4096u
-#define BUFPOOL_HUGE_PAGE (2u << 20)
-#define BUFPOOL_HEADERS   64u
-/* Receives that fit into a block: what a switch to the next block leaves unused is 1 of so many. */
-#define BUFPOOL_BLOCK_RECEIVES 4u
+#define BUFPOOL_ALIGN   64u
+#define BUFPOOL_PAGE    4096u
+#define BUFPOOL_HEADERS 64u
+/* Whole receives that fit into a block; what a switch to the next leaves unused is less than one.
+ */
+#define BUFPOOL_BLOCK_RECEIVES 2u
 /* What a loan costs beside its bytes: a struct bufpool_buf, and its slice rounded up. */
 #define BUFPOOL_CHARGE (sizeof(struct bufpool_buf) + BUFPOOL_ALIGN)
-
-/* What lies beyond the received bytes is not touched, so asking for much costs nothing; a stream
- * is copied fastest in pieces that stay within the L2. */
-#define BUFPOOL_RECEIVE_MIN (64u << 10)
-#define BUFPOOL_RECEIVE_MAX (256u << 10)
 
 struct bufpool_buf {
     struct buf buf; /* first */
@@ -53,13 +48,6 @@ struct bufpool {
     struct bufpool_headers *headers;
     struct bufpool_buf *free;
 };
-
-size_t bufpool_receive_bytes(uint64_t message_bytes)
-{
-    if (message_bytes < BUFPOOL_RECEIVE_MIN)
-        return BUFPOOL_RECEIVE_MIN;
-    return message_bytes < BUFPOOL_RECEIVE_MAX ? message_bytes : BUFPOOL_RECEIVE_MAX;
-}
 
 static void bufpool_release(struct buf *buf)
 {
@@ -112,11 +100,11 @@ static int bufpool_next_block(struct bufpool *pool)
     if (block != NULL) {
         pool->idle = block->next_idle;
     } else {
-        size_t align = pool->block_bytes >= BUFPOOL_HUGE_PAGE ? BUFPOOL_HUGE_PAGE : BUFPOOL_PAGE;
         block = calloc(1, sizeof(*block));
         if (block == NULL)
             return -ENOMEM;
-        block->data = aligned_alloc(align, (pool->block_bytes + align - 1) / align * align);
+        block->data = aligned_alloc(BUFPOOL_PAGE, (pool->block_bytes + BUFPOOL_PAGE - 1) /
+                                                      BUFPOOL_PAGE * BUFPOOL_PAGE);
         if (block->data == NULL) {
             free(block);
             return -ENOMEM;

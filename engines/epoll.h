@@ -55,6 +55,7 @@ struct epoll_conn {
     bool eof;
     bool send_end; /* FIN once all is sent; `fin`: it was */
     bool fin;
+    bool nonblocking;
     bool closing;
     bool aborting;
     uint8_t reason; /* enum engine_reason, once dead */

@@ -3,6 +3,7 @@
  * it was asked returns, so that all that was queued there goes out as one gather.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
@@ -136,8 +137,12 @@ static void epoll_deafen(struct epoll_engine *e, struct epoll_conn *c)
     epoll_arm(e, c);
 }
 
-/* One receive. False: nothing came, or the connection is not to be read now. */
-static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c)
+/*
+ * One receive. False: nothing came, or the connection is not to be read now. flags is 0 when an
+ * event has said that there is something to read: the socket blocks then, for a tick at most
+ * (epoll_set_least_wait).
+ */
+static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c, int flags)
 {
     size_t room;
 
@@ -159,7 +164,7 @@ static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c)
         epoll_deafen(e, c);
         return false;
     }
-    ssize_t n = recv(c->fd, buf->data, room, 0);
+    ssize_t n = recv(c->fd, buf->data, room, flags);
     epoll_syscall(e);
     if (n > 0) {
         epoll_count(e, ENGINE_RECVS, 1);
@@ -192,7 +197,7 @@ static bool epoll_reads(const struct epoll_conn *c)
 static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int err)
 {
     for (int i = 0; i < EPOLL_LAST_WORDS_MAX && epoll_reads(c); i++)
-        if (!epoll_receive(e, c))
+        if (!epoll_receive(e, c, MSG_DONTWAIT))
             break;
     epoll_end(e, c, sock_reason(err), err);
 }
@@ -207,6 +212,11 @@ static ssize_t epoll_send_some(struct epoll_engine *e, struct epoll_conn *c, uin
     epoll_count(e, ENGINE_SENDS, 1);
     if (__builtin_expect(sendq_next_file(&c->sendq, &file), 0)) {
         off_t offset = (off_t)file.file_offset;
+        if (!c->nonblocking) {
+            epoll_syscall(e);
+            fcntl(c->fd, F_SETFL, O_NONBLOCK); /* sendfile() knows no MSG_DONTWAIT */
+            c->nonblocking = true;
+        }
         *asked = file.size < EPOLL_GATHER_BYTES ? file.size : EPOLL_GATHER_BYTES;
         n = sendfile(c->fd, file.fd, &offset, *asked);
         if (n == 0)
@@ -214,8 +224,9 @@ static ssize_t epoll_send_some(struct epoll_engine *e, struct epoll_conn *c, uin
         return n < 0 ? -errno : n;
     }
     unsigned count = sendq_gather(&c->sendq, e->iov, EPOLL_GATHER_SEGS, EPOLL_GATHER_BYTES, asked);
-    /* More of the queue follows at once: a head and its file share their packets. */
-    int flags = MSG_NOSIGNAL | (*asked < c->sendq.unsent_bytes ? MSG_MORE : 0);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (sendq_file_follows(&c->sendq, count))
+        flags |= MSG_MORE; /* a head and its file share their packets */
     if (__builtin_expect(count == 1, 1)) {
         n = send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
     } else {
@@ -466,7 +477,8 @@ void epoll_conn_event(struct epoll_engine *e, uint64_t handle, uint32_t events)
         epoll_run_marked(e);
         return;
     }
-    if (__builtin_expect((events & EPOLLOUT) && c->blocked, 0)) {
+    /* A hang-up may come without EPOLLOUT; the send that it makes fail tells. */
+    if (__builtin_expect((events & ~(uint32_t)EPOLLIN) && c->blocked, 0)) {
         c->blocked = false;
         epoll_mark(e, c);
         epoll_run_marked(e);
@@ -477,7 +489,7 @@ void epoll_conn_event(struct epoll_engine *e, uint64_t handle, uint32_t events)
     }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
         if (__builtin_expect(epoll_reads(c) && !c->deaf, 1))
-            epoll_receive(e, c);
+            epoll_receive(e, c, 0);
         else if (events & (EPOLLHUP | EPOLLERR))
             epoll_hung_up(e, c, events);
         else

@@ -63,6 +63,12 @@ static inline bool sendq_is_settled(const struct sendq *q)
  * last piece cut to fit; *bytes is the sum. 0: nothing, or a file is next. Moves nothing. */
 unsigned sendq_gather(const struct sendq *q, struct iovec *iov, unsigned max, uint64_t bytes_max,
                       uint64_t *bytes);
+/* After a gather of count pieces comes a file. */
+static inline bool sendq_file_follows(const struct sendq *q, unsigned count)
+{
+    uint32_t next = q->sent + count;
+    return next != q->pushed && q->ring[next & (q->room - 1)].seg.data == NULL;
+}
 /* If a file segment is next: true, and what is left of it. */
 bool sendq_next_file(const struct sendq *q, struct seg *rest);
 

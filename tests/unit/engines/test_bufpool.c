@@ -151,15 +151,6 @@ Test(bufpool, a_limited_pool_keeps_half_from_each)
     bufpool_close(pool);
 }
 
-Test(bufpool, messages_decide_on_the_size_of_a_receive_within_bounds)
-{
-    size_t least = bufpool_receive_bytes(0), most = bufpool_receive_bytes(UINT64_MAX);
-
-    cr_assert_eq(bufpool_receive_bytes(1), least);
-    cr_assert_geq(bufpool_receive_bytes(65536), 65536);
-    cr_assert(least >= 16384 && least <= most && most <= 16 << 20);
-}
-
 /* Many loans of random size and age: no two share a byte, and all comes back. */
 Test(bufpool, random_loans_keep_their_bytes)
 {
