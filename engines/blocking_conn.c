@@ -102,7 +102,7 @@ static void blocking_received(struct blocking_engine *e, struct buf *buf, ssize_
 static ssize_t blocking_recv(struct blocking_engine *e, struct buf *buf, size_t room, int flags)
 {
     blocking_syscall(e);
-    ssize_t n = recv(e->conn.fd, buf->data, room, flags);
+    ssize_t n = sock_recv(e->conn.fd, buf->data, room, flags);
     return n < 0 ? -errno : n;
 }
 
@@ -175,10 +175,10 @@ static ssize_t blocking_send_some(struct blocking_engine *e, uint64_t *asked)
     if (sendq_file_follows(&c->sendq, count))
         flags |= MSG_MORE; /* a head and its file share their packets */
     if (__builtin_expect(count == 1, 1)) {
-        n = send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
+        n = sock_send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
     } else {
         struct msghdr message = {.msg_iov = e->iov, .msg_iovlen = count};
-        n = sendmsg(c->fd, &message, flags);
+        n = sock_sendmsg(c->fd, &message, flags);
     }
     return n < 0 ? -errno : n;
 }

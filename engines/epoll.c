@@ -115,7 +115,8 @@ static int epoll_look(struct epoll_engine *e)
 {
     epoll_syscall(e);
     epoll_count(e, ENGINE_POLLS, 1);
-    int n = epoll_wait(e->epfd, e->events, EPOLL_EVENTS, 0);
+    /* As sock.h's: without the cancellation point. */
+    int n = (int)syscall(SYS_epoll_pwait, e->epfd, e->events, EPOLL_EVENTS, 0, NULL, 0);
     if (n > 0)
         epoll_count(e, ENGINE_POLLS_USEFUL, 1);
     return n < 0 ? (errno == EINTR ? 0 : -errno) : n;

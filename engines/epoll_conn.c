@@ -164,7 +164,7 @@ static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c, int flag
         epoll_deafen(e, c);
         return false;
     }
-    ssize_t n = recv(c->fd, buf->data, room, flags);
+    ssize_t n = sock_recv(c->fd, buf->data, room, flags);
     epoll_syscall(e);
     if (n > 0) {
         epoll_count(e, ENGINE_RECVS, 1);
@@ -228,10 +228,10 @@ static ssize_t epoll_send_some(struct epoll_engine *e, struct epoll_conn *c, uin
     if (sendq_file_follows(&c->sendq, count))
         flags |= MSG_MORE; /* a head and its file share their packets */
     if (__builtin_expect(count == 1, 1)) {
-        n = send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
+        n = sock_send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
     } else {
         struct msghdr message = {.msg_iov = e->iov, .msg_iovlen = count};
-        n = sendmsg(c->fd, &message, flags);
+        n = sock_sendmsg(c->fd, &message, flags);
     }
     return n < 0 ? -errno : n;
 }
