@@ -54,20 +54,20 @@ static void uring_pool_size(struct uring_pool *pool, const struct engine_config 
         pool->ring_target = URING_RING_ENTRIES_MIN;
     pool->conn_count_max = UINT32_MAX;
     if (common->bufs != 0) {
-        /* A limited pool: no connection may have more than a quarter of it on loan, and as many
-         * again is what a multishot receive can take before it is stopped. */
+        /* A limited pool: no connection may have more than half of it on loan, and a quarter is
+         * what a multishot receive can take before it is stopped. */
         pool->count_max =
             common->bufs < URING_POOL_COUNT_MAX ? (uint32_t)common->bufs : URING_POOL_COUNT_MAX;
-        pool->conn_count_max = pool->count_max / 4 > 0 ? pool->count_max / 4 : 1;
-        if (pool->ring_target > pool->conn_count_max)
-            pool->ring_target = pool->conn_count_max;
+        pool->conn_count_max = pool->count_max / 2 > 0 ? pool->count_max / 2 : 1;
     }
     if (pool->count_max > URING_POOL_COUNT_MAX)
         pool->count_max = URING_POOL_COUNT_MAX;
+    pool->block_bufs = pool->ring_target < pool->count_max ? pool->ring_target : pool->count_max;
+    if (common->bufs != 0 && pool->ring_target > pool->count_max / 4)
+        pool->ring_target = pool->count_max / 4 > 0 ? pool->count_max / 4 : 1;
     pool->ring_entries = 1;
     while (pool->ring_entries < pool->ring_target)
         pool->ring_entries *= 2;
-    pool->block_bufs = pool->ring_target;
 }
 
 /* False: this kernel has none (Linux 5.19). */
