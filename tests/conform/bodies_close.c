@@ -295,18 +295,15 @@ static void close_other_recv(struct end *end, struct buf *buf, unsigned flags)
     }
 }
 
-/* Whoever is left when all others are gone. */
+/* One takes another with it; none that has received all is left over. */
 static void close_other_closed(struct end *end)
 {
-    struct world *world = end_world(end);
-    unsigned left = world->expected[SIDE_SERVER] - atomic_load(&world->closed[SIDE_SERVER]);
-
-    if (left > 2)
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next) {
+        if (other->side != SIDE_SERVER || other->state != END_OPEN || other->closing)
+            continue;
+        end_close(other, true);
         return;
-    for (struct end *other = end->lane->ends; other != NULL; other = other->next)
-        if (other != end && other->side == SIDE_SERVER && other->state == END_OPEN &&
-            !other->closing)
-            end_close(other, true);
+    }
 }
 
 static const struct role close_other_client = {.begin = anyhow_begin, .eof = role_finish};

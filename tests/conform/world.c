@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,8 @@ void lane_open(struct lane *lane, struct world *world)
         .conns_hint = body->flows[0].count + body->flows[1].count,
     };
 
-    lane->world = world;
+    if (lane->world == NULL) /* others may be reading it */
+        lane->world = world;
     lane->thread = pthread_self();
     int r = world->spec.ops->open(&lane->engine, &config, &checker_events, &err);
     CHECK(r == 0, "cannot open %s: %s: %s", world->spec.text, strerror(-r), err.text);
@@ -510,30 +512,44 @@ void world_run(struct world *world)
     pthread_mutex_destroy(&world->lock);
 }
 
-/* From a signal handler, of a test that is lost anyway: what it reads may be moving. */
+/* In a signal handler: nothing that allocates. */
+static void dump_line(int fd, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void dump_line(int fd, const char *format, ...)
+{
+    char line[256];
+    va_list args;
+
+    va_start(args, format);
+    int length = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    if (length > 0 && write(fd, line, strnlen(line, sizeof(line))) < 0)
+        return; /* nobody is there to read it */
+}
+
+/* Of a test that is lost anyway: what this reads may be moving. */
 void world_dump(const struct world *world, int fd)
 {
     static const char *const states[] = {"connecting", "open", "closed"};
 
     for (const struct lane *lane = world->lanes; lane != NULL; lane = lane->next) {
-        dprintf(fd, "  %s lane: %u ends open, in %s\n", lane->serves ? "accepting" : "a",
-                lane->open_count,
-                lane->in_poll    ? "poll"
-                : lane->in_close ? "close"
-                                 : "the loop");
+        dump_line(fd, "  %s lane: %u ends open, in %s\n", lane->serves ? "accepting" : "a",
+                  lane->open_count,
+                  lane->in_poll    ? "poll"
+                  : lane->in_close ? "close"
+                                   : "the loop");
         unsigned shown = 0;
         for (const struct end *end = lane->ends; end != NULL && shown < 4; end = end->next) {
             if (end->state == END_CLOSED)
                 continue;
             shown++;
-            dprintf(fd,
-                    "    %s %u of flow %u: %s%s%s%s%s, sent %llu (%u unsent, %u pending), "
-                    "received %llu, held %u\n",
-                    end->side == SIDE_CLIENT ? "client" : "server", end->index, end->flow,
-                    states[end->state], end->paused ? ", paused" : "", end->eof ? ", eof" : "",
-                    end->send_ended ? ", ended" : "", end->closing ? ", closing" : "",
-                    (unsigned long long)end->sent_bytes, end->unsent, end->sends_pending,
-                    (unsigned long long)end->received_bytes, end->held_count);
+            dump_line(fd,
+                      "    %s %u of flow %u: %s%s%s%s%s, sent %llu (%u unsent, %u pending), "
+                      "received %llu, held %u\n",
+                      end->side == SIDE_CLIENT ? "client" : "server", end->index, end->flow,
+                      states[end->state], end->paused ? ", paused" : "", end->eof ? ", eof" : "",
+                      end->send_ended ? ", ended" : "", end->closing ? ", closing" : "",
+                      (unsigned long long)end->sent_bytes, end->unsent, end->sends_pending,
+                      (unsigned long long)end->received_bytes, end->held_count);
         }
     }
 }
