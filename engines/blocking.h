@@ -39,10 +39,12 @@ struct blocking_conn {
     bool eof;
     bool send_end, fin; /* FIN once all is sent; it was */
     bool closing, aborting;
+    bool large;       /* has sent much in one go: sock.h */
     bool hung_up;     /* ppoll would report it again and again */
     bool nonblocking; /* has had a file to send: sendfile() knows no MSG_DONTWAIT */
     enum engine_reason reason;
     int err;
+    int send_err; /* the peer is gone; ends it when its last words are read */
     void *ctx;
     struct addr remote; /* to be connected */
     struct loans loans;

@@ -14,8 +14,6 @@
 /* Of one gather: what is beyond it leaves with the next, after a look at what can be read. */
 #define BLOCKING_GATHER_BYTES (1ull << 20)
 #define BLOCKING_GATHERS_MAX  4
-/* Receives after a send has failed: what the peer said before it closed is not lost. */
-#define BLOCKING_LAST_WORDS_MAX 64
 
 /* --- the end of a connection --- */
 
@@ -90,6 +88,8 @@ static void blocking_received(struct blocking_engine *e, struct buf *buf, ssize_
         e->upcalls++;
         e->engine.events->on_recv(c->ctx, buf, 0);
         buf_unref(buf);
+    } else if (n == 0 && c->send_err != 0) {
+        blocking_end(e, sock_reason(c->send_err), c->send_err);
     } else if (n == 0) {
         c->eof = true;
         e->upcalls++;
@@ -132,19 +132,29 @@ void blocking_receive(struct blocking_engine *e, struct buf *buf, size_t room, u
 
 /* --- sending --- */
 
-/* The peer may have answered before it closed; that answer is worth more than our failure. */
+/* Nobody will take it. */
+static void blocking_drop_unsent(struct blocking_engine *e)
+{
+    struct sendq_done done;
+
+    while (sendq_drop(&e->conn.sendq, &done))
+        blocking_notify(e, &done);
+}
+
+/* As epoll_send_failed: the peer's last words are read before the connection ends. */
 static void blocking_send_failed(struct blocking_engine *e, int err)
 {
-    int upcalls;
+    struct blocking_conn *c = &e->conn;
+    bool gone = err == EPIPE || err == ECONNRESET;
+    bool later = c->paused || !bufpool_may_lend(e->pool, &c->loans);
 
-    for (int i = 0; i < BLOCKING_LAST_WORDS_MAX && blocking_reads(&e->conn); i++) {
-        upcalls = e->upcalls;
-        blocking_receive_now(e);
-        if (e->upcalls == upcalls)
-            break;
-    }
-    if (e->conn.state == BLOCKING_OPEN)
+    if (!gone || c->closing || c->aborting || c->eof || (later && !sock_has_unread(c->fd))) {
         blocking_end(e, sock_reason(err), err);
+        return;
+    }
+    c->send_err = err;
+    c->full = false;
+    blocking_drop_unsent(e);
 }
 
 /* One submission, without waiting: bytes taken, or -errno. *asked is what there was to take. */
@@ -201,6 +211,7 @@ static void blocking_flush(struct blocking_engine *e)
             return;
         }
         blocking_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
+        c->large |= n >= SOCK_LARGE_SEND_BYTES;
         sendq_sent_released(&c->sendq, (uint64_t)n);
         while (sendq_take(&c->sendq, &done))
             blocking_notify(e, &done);
@@ -217,6 +228,10 @@ static void blocking_finish(struct blocking_engine *e)
     uint64_t calls = 0;
 
     bool unread = sock_discard(c->fd, &c->eof, &calls);
+    if (c->large && !unread && !c->eof) {
+        unread = sock_has_unsent(c->fd);
+        calls++;
+    }
     blocking_count(e, ENGINE_SYSTEM_CALLS, calls);
     if (!unread || c->eof) {
         blocking_end(e, ENGINE_CLOSED_LOCALLY, 0);
@@ -262,7 +277,9 @@ void blocking_settle(struct blocking_engine *e)
     if (__builtin_expect(c->aborting, 0) && c->state != BLOCKING_NONE && c->state != BLOCKING_DEAD)
         blocking_abort(e);
     if (c->state == BLOCKING_OPEN) {
-        if (!c->full && !sendq_is_drained(&c->sendq))
+        if (__builtin_expect(c->send_err != 0, 0))
+            blocking_drop_unsent(e);
+        else if (!c->full && !sendq_is_drained(&c->sendq))
             blocking_flush(e);
         if (c->state == BLOCKING_OPEN && c->aborting)
             blocking_abort(e);

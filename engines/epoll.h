@@ -56,10 +56,12 @@ struct epoll_conn {
     bool send_end; /* FIN once all is sent; `fin`: it was */
     bool fin;
     bool nonblocking;
+    bool large; /* has sent much in one go: sock.h */
     bool closing;
     bool aborting;
     uint8_t reason; /* enum engine_reason, once dead */
     int err;        /* positive: it failed, or is about to be told so */
+    int send_err;   /* the peer is gone; ends it when its last words are read */
     void *ctx;
     struct addr *remote; /* owned, in EPOLL_RETRIES only */
     struct epoll_conn *next_dirty;

@@ -19,8 +19,6 @@
  * round goes through the connections that got something to do: both bound a round. */
 #define EPOLL_GATHERS_MAX 4
 #define EPOLL_PASSES_MAX  4
-/* Receives after a send has failed: what the peer said before it closed is not lost. */
-#define EPOLL_LAST_WORDS_MAX 64
 
 /* --- what has something to do after an upward call, or first thing in a poll --- */
 
@@ -175,7 +173,9 @@ static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c, int flag
         buf_unref(buf);
         return true;
     }
-    if (n == 0) {
+    if (n == 0 && c->send_err != 0) {
+        epoll_end(e, c, sock_reason(c->send_err), c->send_err);
+    } else if (n == 0) {
         c->eof = true;
         e->upcalls++;
         e->engine.events->on_eof(c->ctx);
@@ -193,13 +193,30 @@ static bool epoll_reads(const struct epoll_conn *c)
 
 /* --- sending --- */
 
-/* The peer may have answered before it closed; that answer is worth more than our failure. */
+/* Nobody will take it. */
+static void epoll_drop_unsent(struct epoll_engine *e, struct epoll_conn *c)
+{
+    struct sendq_done done;
+
+    while (sendq_drop(&c->sendq, &done))
+        epoll_notify(e, c, &done);
+}
+
+/*
+ * The peer is gone. It may have answered before; that answer is worth more than our failure, so
+ * the connection ends when it is read, which may be later: while paused, or at the quota.
+ */
 static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int err)
 {
-    for (int i = 0; i < EPOLL_LAST_WORDS_MAX && epoll_reads(c); i++)
-        if (!epoll_receive(e, c, MSG_DONTWAIT))
-            break;
-    epoll_end(e, c, sock_reason(err), err);
+    bool gone = err == EPIPE || err == ECONNRESET;
+
+    if (!gone || c->closing || c->aborting || c->eof || (c->deaf && !sock_has_unread(c->fd))) {
+        epoll_end(e, c, sock_reason(err), err);
+        return;
+    }
+    c->send_err = err;
+    c->blocked = false;
+    epoll_drop_unsent(e, c);
 }
 
 /* One submission: bytes taken, or -errno. *asked is what there was to take. */
@@ -257,6 +274,7 @@ static void epoll_flush(struct epoll_engine *e, struct epoll_conn *c)
             return;
         }
         epoll_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
+        c->large |= n >= SOCK_LARGE_SEND_BYTES;
         sendq_sent_released(&c->sendq, (uint64_t)n);
         while (sendq_take(&c->sendq, &done))
             epoll_notify(e, c, &done);
@@ -277,15 +295,20 @@ static void epoll_will_retry(struct epoll_engine *e)
 }
 
 /*
- * Closes in order. A close with unread input would send a RST, which takes our own bytes that
- * are still on their way with it: on a peer that sends on, FIN, and wait until it has all of
- * ours. That a peer begins to send after the close cannot be seen, and is its own trouble.
+ * Closes in order. A close with unread input sends a RST, and so does input that comes later; it
+ * takes our own bytes that are still on their way with it. On a peer that sends on, or one whose
+ * window holds bytes back: FIN, and wait until it has all of ours. What else a peer begins to
+ * send after the close cannot be seen, and is its own trouble.
  */
 static void epoll_finish(struct epoll_engine *e, struct epoll_conn *c)
 {
     uint64_t calls = 0;
 
     bool unread = sock_discard(c->fd, &c->eof, &calls);
+    if (c->large && !unread && !c->eof) {
+        unread = sock_has_unsent(c->fd);
+        calls++;
+    }
     epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
     if (!unread || c->eof) {
         epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
@@ -352,7 +375,9 @@ static void epoll_settle(struct epoll_engine *e, struct epoll_conn *c)
             return; /* it is marked */
     }
     if (c->state == EPOLL_OPEN) {
-        if (!c->blocked)
+        if (__builtin_expect(c->send_err != 0, 0))
+            epoll_drop_unsent(e, c);
+        else if (!c->blocked)
             epoll_flush(e, c);
         if (c->state == EPOLL_OPEN && !c->aborting && sendq_is_drained(&c->sendq))
             epoll_drained(e, c);

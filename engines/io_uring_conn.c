@@ -226,8 +226,8 @@ static void uring_conn_ending(struct uring_engine *e, struct uring_conn *c)
 
 /* --- closing in order --- */
 
-/* A close with unread input would send a RST, which takes our own bytes that are still on their
- * way with it. True: there was some. */
+/* See epoll_finish, which does the same. True: there was something to read, or the peer's window
+ * holds bytes back. */
 static bool uring_discard(struct uring_engine *e, struct uring_conn *c)
 {
     char scratch[16384];
@@ -244,10 +244,14 @@ static bool uring_discard(struct uring_engine *e, struct uring_conn *c)
         else
             any = true;
     }
+    if (c->large && !any && !c->recv_ended) {
+        uring_count_call(e);
+        any = sock_has_unsent(c->fd);
+    }
     return any;
 }
 
-/* Everything is sent. On a peer that still sends: FIN now, and wait until it has taken it all. */
+/* Everything is sent. On a peer that may send on: FIN now, and wait until it has taken it all. */
 static void uring_conn_close_in_order(struct uring_engine *e, struct uring_conn *c)
 {
     int unacknowledged = 0;

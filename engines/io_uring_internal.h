@@ -209,6 +209,7 @@ struct uring_conn {
     bool close_asked; /* conn_close while connecting */
     bool abort;       /* ends with a RST */
     bool dropped;     /* the queue is */
+    bool large;       /* has sent much in one go: sock.h */
     bool lingers;     /* closing, all is sent, and the peer has yet to take it */
     bool fixed;       /* has a slot in the registered table */
     bool connecting;  /* the connect is in the ring */

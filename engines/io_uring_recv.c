@@ -421,9 +421,9 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
         }
         return;
     }
-    /* At the quota, since the queue that can no longer be sent holds the loans. */
-    if (c->send_err != 0 &&
-        (c->recv_paused || uring_at_quota(e, c) || (c->recv_ended && c->stash == NULL))) {
+    /* The last words are read, or there are none that could be, later. */
+    if (c->send_err != 0 && c->stash == NULL &&
+        (c->recv_ended || ((c->recv_paused || uring_at_quota(e, c)) && !sock_has_unread(c->fd)))) {
         uring_conn_end(e, c, sock_reason(c->send_err), c->send_err);
         return;
     }

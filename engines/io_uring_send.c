@@ -101,6 +101,7 @@ static void uring_tell(struct uring_engine *e, struct uring_conn *c)
 static void uring_sent(struct uring_engine *e, struct uring_conn *c, uint64_t bytes)
 {
     engine_count(&e->base, ENGINE_SENT_BYTES, bytes);
+    c->large |= bytes >= SOCK_LARGE_SEND_BYTES;
     if (__builtin_expect(c->zc_last == NULL, 1)) {
         sendq_sent_released(&c->queue, bytes);
     } else {
@@ -111,15 +112,19 @@ static void uring_sent(struct uring_engine *e, struct uring_conn *c, uint64_t by
 
 /*
  * The peer is gone; what it said before is worth more than our failure. Its socket has come to an
- * end, so that the receive that is under way will too, and then so does the connection.
+ * end, so that the receive that is under way will too, and then so does the connection; one that
+ * is not read at present (paused, or at the quota) ends when what it said has been.
  */
 static void uring_send_failed(struct uring_engine *e, struct uring_conn *c, int err)
 {
+    bool gone = err == EPIPE || err == ECONNRESET;
+
     if (c->state == URING_CONN_ENDING)
         return;
-    if (c->state == URING_CONN_OPEN && (err == EPIPE || err == ECONNRESET) && c->recv_armed &&
-        !c->recv_cancelled) {
+    if (c->state == URING_CONN_OPEN && gone &&
+        (c->recv_armed || c->stash != NULL || sock_has_unread(c->fd))) {
         c->send_err = err;
+        uring_mark_dirty(e, c);
         return;
     }
     uring_conn_end(e, c, sock_reason(err), err);
@@ -323,8 +328,14 @@ void uring_send_step(struct uring_engine *e, struct uring_conn *c)
 {
     struct seg file;
 
-    if (c->out != URING_OUT_IDLE || c->send_err != 0)
+    if (c->out != URING_OUT_IDLE)
         return;
+    if (__builtin_expect(c->send_err != 0, 0)) {
+        /* Nobody will take it; loans that it holds may be all that stops the receiving. */
+        if (c->zc == NULL)
+            uring_send_drop(e, c);
+        return;
+    }
     if (c->gather != NULL)
         uring_send_rest(e, c);
     else if (sendq_is_drained(&c->queue) || uring_send_quiet(e, c) || uring_send_small_file(e, c))
@@ -423,6 +434,7 @@ static void uring_zc_sent(struct uring_engine *e, struct uring_conn *c, int resu
         uring_gather_put(e, g);
     } else {
         engine_count(&e->base, ENGINE_SENT_BYTES, g->bytes);
+        c->large |= g->bytes >= SOCK_LARGE_SEND_BYTES;
         sendq_sent(&c->queue, g->bytes);
         if (c->zc_last != NULL)
             c->zc_last->next = g;

@@ -2,6 +2,7 @@
 #include "engines/sock.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -335,6 +336,13 @@ bool sock_has_unread(int fd)
     int unread = 0;
 
     return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
+}
+
+bool sock_has_unsent(int fd)
+{
+    int unsent = 0;
+
+    return ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0;
 }
 
 bool sock_is_acknowledged(int fd)

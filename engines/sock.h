@@ -51,6 +51,11 @@ int sock_error(int fd);
  * if there was anything. *calls grows by the system calls made. */
 bool sock_discard(int fd, bool *eof, uint64_t *calls);
 bool sock_has_unread(int fd);
+/* Whether bytes have not even left yet, for want of the peer's window; false on unix sockets. */
+bool sock_has_unsent(int fd);
+/* A connection that never sent so much in one go has nothing unsent worth a system call at its
+ * close: it lies within what every peer takes at once. */
+#define SOCK_LARGE_SEND_BYTES (16u << 10)
 /* All that was sent has arrived at the peer's kernel, or never will. */
 bool sock_is_acknowledged(int fd);
 /* close(fd) will send a RST. */

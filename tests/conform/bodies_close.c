@@ -187,6 +187,81 @@ static const struct role early_client = {
 };
 static const struct role early_server = {.recv = early_recv};
 
+/* The peer has answered and gone by the time that its answer is read, since the loans of the first
+ * part were kept: the rest must be there still. */
+#define WORDS (64u << 10)
+
+static void words_begin(struct end *end)
+{
+    end->ends = ENDS_BY_PEER | ENDS_RESET;
+    for (unsigned i = 0; i < 8; i++)
+        end_send_bytes(end, PART);
+}
+
+static void words_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (end->step < 8)
+        end_hold(end, buf);
+}
+
+static void words_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    if ((what & ENGINE_RELEASED) != 0 && ++end->step == 8)
+        end_return_held(end, false);
+}
+
+static void words_closed(struct end *end)
+{
+    CHECK(end->received_bytes == WORDS, "%llu bytes of the answer came",
+          (unsigned long long)end->received_bytes);
+}
+
+static void answer_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end->ends = ENDS_LOCALLY;
+    end_send_bytes(end, WORDS);
+    end_close(end, false);
+}
+
+static const struct role words_client = {
+    .begin = words_begin,
+    .recv = words_recv,
+    .eof = role_finish,
+    .sent = words_sent,
+    .closed = words_closed,
+};
+static const struct role answer_server = {.recv = answer_recv};
+
+/* Small windows hold most of the answer back while its reader goes on sending, a little at a
+ * time: what comes after the close must not cost the answer. */
+#define CHATS 200u
+
+static void chat_begin(struct end *end)
+{
+    end->ends = ENDS_BY_PEER | ENDS_RESET;
+    end_pause(end);
+    end_send_bytes(end, 100);
+}
+
+static void chat_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    if ((what & ENGINE_RELEASED) == 0)
+        return;
+    if (++end->step < CHATS && (what & ENGINE_SENT) != 0)
+        end_send_bytes(end, 100);
+    else
+        end_resume(end);
+}
+
+static const struct role chat_client = {
+    .begin = chat_begin,
+    .eof = role_finish,
+    .sent = chat_sent,
+    .closed = words_closed,
+};
+
 /* --- closed with loans held, and another connection going on --- */
 
 static void loans_recv(struct end *end, struct buf *buf, unsigned flags)
@@ -421,6 +496,16 @@ const struct body bodies_close[] = {
      .flows = {{&in_flight_client, &in_flight_server, 2}}},
     /* Told late of what came, one may have been reset by the time that it looks for more. */
     {.name = "early-answer", .calm = true, .flows = {{&early_client, &early_server, 2}}},
+    {.name = "last-words",
+     .calm = true,
+     .options = "loan=8k",
+     .families = FAMILY_ALL,
+     .flows = {{&words_client, &answer_server, 2}}},
+    {.name = "close-behind-window",
+     .calm = true,
+     .options = "rcvbuf=4k",
+     .families = FAMILY_ALL,
+     .flows = {{&chat_client, &answer_server, 2}}},
     {.name = "close-with-loans",
      .messages = 0,
      .flows = {{&loans_client, &loans_server, 1}, {&other_client, &other_server, 1}}},

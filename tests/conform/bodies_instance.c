@@ -450,7 +450,7 @@ static void open_close_alone(struct world *world)
     world->spec.ops->close(NULL);
     CHECK(count_entries("/proc/self/fd") == files, "files are left");
     /* The kernel ends a ring's threads in its own time. */
-    for (unsigned i = 0; i < 200 && count_entries("/proc/self/task") != threads; i++)
+    for (unsigned i = 0; i < 2000 && count_entries("/proc/self/task") != threads; i++)
         nanosleep(&(struct timespec){.tv_nsec = 10 * NS_PER_MS}, NULL);
     CHECK(count_entries("/proc/self/task") == threads, "threads are left");
 }

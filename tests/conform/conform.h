@@ -232,6 +232,7 @@ struct end {
     enum engine_reason reason;
     int err;
     bool paused, eof, send_ended, closing;
+    bool lost; /* a send was released that had not been sent */
     bool nudged;
     /* The stream. */
     unsigned shift_out, shift_in;
