@@ -491,6 +491,8 @@ static void worker_begin(struct load_worker *worker)
             timer_set(&worker->timers, &conn->timer,
                       worker->start_ns +
                           options->ramp_ns * place / (worker->conns_count * worker->count));
+        } else if (conn->phase == CONN_CLOSED && !options->reconnect) {
+            conn_connect(worker, conn); /* lost while it waited */
         } else {
             conn_give_slots(worker, conn);
         }
