@@ -120,7 +120,7 @@ class Cases(RunCase):
 
     def test_links(self):
         document = self.run_json(
-            "echo", "-q", "-r", "1", "-d", "20ms", "-e", "epoll", "--link", "lo,lo6,unix"
+            "echo", "-q", "-r", "1", "-n", "200", "-e", "epoll", "--link", "lo,lo6,unix"
         )
         self.assertEqual([case["link"] for case in document["cases"]], ["lo", "lo6", "unix"])
         for case in document["cases"]:
