@@ -186,13 +186,14 @@ static void cases_axis_add(struct cases_axis *axis, const char *from, size_t siz
     axis->values[axis->count] = NULL;
 }
 
-/* Commas part the values; between engine specs only where a new one begins. */
+/* Commas part the values; between engine specs and links only where a new one begins. */
 static void cases_axis_split(struct cases_axis *axis, const char *text)
 {
     bool specs = strcmp(axis->name, "engine") == 0 || strcmp(axis->name, "server-engine") == 0;
+    bool links = strcmp(axis->name, "link") == 0;
 
     for (;;) {
-        size_t size = specs ? specs_length(text) : strcspn(text, ",");
+        size_t size = specs ? specs_length(text) : links ? link_length(text) : strcspn(text, ",");
         cases_axis_add(axis, text, size);
         if (text[size] == '\0')
             return;
@@ -375,8 +376,7 @@ static int cases_add(struct cases_plan *plan, const struct draft *draft,
     struct run_case c = {0};
     bool typed = strcmp(axis->context, "--") == 0;
 
-    int r = draft_case(draft, engine, typed ? "--engine: " : axis->context, result->cases_count, &c,
-                       plan->err);
+    int r = draft_case(draft, engine, typed ? "--engine: " : axis->context, &c, plan->err);
     if (r == CLI_OK && c.status != RUN_RAN && named && !plan->options->skip_unavailable) {
         lab_fail(plan->err, ENOSYS, "%s cannot run here: %s", c.label, c.reason);
         r = CLI_UNAVAILABLE;

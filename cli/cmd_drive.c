@@ -180,16 +180,18 @@ static int drive_start(struct drive_side *drive, const struct client_workload *w
         goto out;
     }
     if ((exit_code = drive_addresses(drive, addresses, &config.addresses_count)) != CLI_OK ||
-        (exit_code = side_prepare(&drive->side)) != CLI_OK)
+        (exit_code = side_prepare(&drive->side, LINK_CLIENT)) != CLI_OK)
         goto out;
     config.workload_options = options;
     config.addresses = addresses;
+    config.link = drive->side.link;
     config.cc = drive->side.options.cc[0] != '\0' ? drive->side.options.cc : NULL;
     config.seed = drive->options.seed;
     config.index = (unsigned)drive->side.options.index;
     config.processes = (unsigned)drive->options.processes;
     if (drive->options.both_sides) {
         config.other_side = &other_side;
+        drive->server.link = drive->side.link;
         drive->server.spec = &drive->side.spec;
         drive->server.workload = other;
         drive->server.workload_options = other_options;

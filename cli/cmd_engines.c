@@ -101,7 +101,18 @@ static void engines_print_all(void)
     puts("\n`lab engines NAME` tells what one can do here, and its options.");
 }
 
-static void engines_print_caps(const struct engine_caps *caps)
+static void engines_print_links(struct grid *grid, unsigned row, unsigned column,
+                                const char *const *links)
+{
+    char text[160] = "";
+
+    for (unsigned i = 0; links != NULL && links[i] != NULL; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", i == 0 ? "" : ", ",
+                 links[i]);
+    grid_set(grid, row, column, "%s", links == NULL ? "none: both sides are one process" : text);
+}
+
+static void engines_print_caps(const struct engine_ops *ops, const struct engine_caps *caps)
 {
     struct grid *grid = grid_new();
     unsigned name = grid_column(grid, GRID_LEFT, 0), state = grid_column(grid, GRID_LEFT, 0);
@@ -122,8 +133,8 @@ static void engines_print_caps(const struct engine_caps *caps)
     if (caps->conns_max == 1)
         grid_set(grid, row, note, "a thread each");
     row = grid_row(grid);
-    grid_set(grid, row, name, "UNIX sockets");
-    grid_set(grid, row, state, "%s", caps->unix_sockets ? "yes" : "no");
+    grid_set(grid, row, name, "links");
+    engines_print_links(grid, row, state, ops->links);
     for (unsigned i = 0; i < caps->count; i++) {
         row = grid_row(grid);
         grid_set(grid, row, name, "%s", caps->list[i].name);
@@ -174,7 +185,7 @@ static void engines_print_one(const struct engines_answer *answer)
            ops->flags & ENGINE_FOR_TESTS ? " (for tests: not part of `all`)" : "");
     if (answer->here) {
         printf("here: yes\n\n");
-        engines_print_caps(&answer->caps);
+        engines_print_caps(ops, &answer->caps);
     } else {
         char *text = NULL;
         if (asprintf(&text, "here: no: %s", answer->reason) < 0)
@@ -215,20 +226,23 @@ static void engines_json_options(json_t *array, const struct option_def *table)
 static json_t *engines_json_one(const struct engines_answer *answer)
 {
     const struct engine_ops *ops = answer->ops;
-    json_t *capabilities = json_object(), *options = json_array();
+    json_t *capabilities = json_object(), *options = json_array(), *links = json_array();
 
     for (unsigned i = 0; answer->here && i < answer->caps.count; i++)
         json_object_set_new(capabilities, answer->caps.list[i].name,
                             json_pack("{ss so}", "state", engines_state(answer->caps.list[i].state),
                                       "note", engines_json_text(answer->caps.list[i].note)));
+    for (unsigned i = 0; ops->links != NULL && ops->links[i] != NULL; i++)
+        json_array_append_new(links, json_string(ops->links[i]));
     if (ops->absent == NULL) {
         engines_json_options(options, ops->options);
         engines_json_options(options, engine_common_options);
     }
-    return json_pack(
-        "{ss ss sb sb sb so so so}", "name", ops->name, "help", ops->help, "here", answer->here,
-        "built", ops->absent == NULL, "for_tests", (ops->flags & ENGINE_FOR_TESTS) != 0, "reason",
-        engines_json_text(answer->reason), "capabilities", capabilities, "options", options);
+    return json_pack("{ss ss sb sb sb so so so so}", "name", ops->name, "help", ops->help, "here",
+                     answer->here, "built", ops->absent == NULL, "for_tests",
+                     (ops->flags & ENGINE_FOR_TESTS) != 0, "reason",
+                     engines_json_text(answer->reason), "links", links, "capabilities",
+                     capabilities, "options", options);
 }
 
 static int engines_json(const char *name)

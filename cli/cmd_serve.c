@@ -26,8 +26,8 @@ static const struct option_def listen_options[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct listen_options, listen),
      .argument = "ADDR",
-     .help = "HOST:PORT, [HOST]:PORT, unix:PATH or unix:@NAME; default: 127.0.0.1 and the "
-             "workload's port",
+     .help = "HOST:PORT, [HOST]:PORT, unix:PATH or unix:@NAME; default: where the link says "
+             "(127.0.0.1), at the workload's port",
      .group = "Server"},
     {0},
 };
@@ -107,6 +107,17 @@ static int serve_exit_code(int err)
     }
 }
 
+/* What was typed; else where its link has a server listen. */
+static int serve_address(const struct serve_side *serve, const struct server_workload *workload,
+                         const char *typed, struct addr *out, struct lab_error *err)
+{
+    char text[ADDR_TEXT_MAX] = "127.0.0.1";
+
+    if (typed[0] == '\0' && serve->side.link != NULL)
+        link_listen(serve->side.link, workload->name, workload->port, text);
+    return addr_parse(typed[0] != '\0' ? typed : text, workload->port, "--listen", out, err);
+}
+
 static int serve_start(struct serve_side *serve, const struct server_workload *workload,
                        const struct args *args)
 {
@@ -125,15 +136,18 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
     };
     int exit_code = CLI_USAGE;
     config.workload_options = workload_options;
-    if (args_fill(args, targets, 4, workload->name, &err) < 0 ||
-        addr_parse(listen.listen[0] != '\0' ? listen.listen : "127.0.0.1", workload->port,
-                   "--listen", &config.listen, &err) < 0) {
+    if (args_fill(args, targets, 4, workload->name, &err) < 0) {
         exit_code = side_fail(&serve->side, CLI_USAGE, err.text);
         goto out;
     }
-    exit_code = side_prepare(&serve->side);
+    exit_code = side_prepare(&serve->side, LINK_SERVER);
     if (exit_code != CLI_OK)
         goto out;
+    if (serve_address(serve, workload, listen.listen, &config.listen, &err) < 0) {
+        exit_code = side_fail(&serve->side, CLI_USAGE, err.text);
+        goto out;
+    }
+    config.link = serve->side.link;
     config.cc = serve->side.options.cc[0] != '\0' ? serve->side.options.cc : NULL;
     int r = server_start(&serve->server, &config, &err);
     if (r < 0)

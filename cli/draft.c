@@ -13,6 +13,7 @@
 #include "cli/specs.h"
 #include "core/parse.h"
 #include "engines/engine.h"
+#include "run/link.h"
 
 static void *draft_memory(void *memory)
 {
@@ -140,7 +141,7 @@ static const char *draft_trouble_load(const struct draft *draft)
         return "--arrival and --pacing are for an open loop: add --rate";
     if (!load->reconnect && load->close != LOAD_CLOSE_FIN)
         return "--close says how --reconnect closes: add --reconnect";
-    if (load->local_addrs > 1 && draft->options.link != CASE_LINK_LO)
+    if (load->local_addrs > 1 && draft->link.kind != NULL && !draft->link.kind->local_addrs)
         return "--local-addrs spreads over 127.0.0.0/8: it goes with --link lo only";
     return NULL;
 }
@@ -148,10 +149,13 @@ static const char *draft_trouble_load(const struct draft *draft)
 static const char *draft_trouble_ends(const struct draft *draft)
 {
     const struct case_options *options = &draft->options;
+    const struct link_kind *kind = draft->link.kind;
 
-    if (options->link == CASE_LINK_UNIX && options->cc[0] != '\0')
+    if (kind != NULL && !kind->tcp && options->cc[0] != '\0')
         return "--cc is TCP's: it does not go with --link unix";
-    if (options->listen[0] != '\0' && (options->link != CASE_LINK_LO || options->server[0] != '\0'))
+    if (kind != NULL && (draft->link.side != LINK_CLIENT || draft->link.index != 0))
+        return "--link: say it as the client sees it; side and index are for single processes";
+    if (options->listen[0] != '\0' && (kind != NULL || options->server[0] != '\0'))
         return "--listen says where a server that lab starts listens: it does not go with --link "
                "or --server";
     if (options->server[0] == '\0')
@@ -159,7 +163,7 @@ static const char *draft_trouble_ends(const struct draft *draft)
     if (options->server_engine[0] != '\0')
         return "--server names a server that is there already, and --server-engine one to start: "
                "give one of them";
-    if (options->link != CASE_LINK_LO)
+    if (kind != NULL && !kind->elsewhere)
         return "--link is for a server that lab starts: --server says by its address what is "
                "talked over";
     return NULL;
@@ -171,6 +175,13 @@ int draft_check(struct draft *draft, struct lab_error *err)
 
     if (load->connections == 0)
         load->connections = draft->client->connections;
+    if (draft->options.link[0] != '\0') {
+        struct lab_error why;
+        if (link_parse(draft->options.link, LINK_CLIENT, &draft->link, &why) < 0) {
+            lab_fail(err, EINVAL, "--link: %s", why.text);
+            return CLI_USAGE;
+        }
+    }
     if (draft->client->check(draft->client_options, load, err) < 0)
         return CLI_USAGE;
     if (load->depth == 0)
@@ -191,7 +202,7 @@ int draft_check(struct draft *draft, struct lab_error *err)
                  draft->server_only);
         return CLI_USAGE;
     }
-    return preflight_load(&draft->options, load, err);
+    return preflight_load(&draft->options, draft->link.kind, load, err);
 }
 
 /* --- words for the children --- */
@@ -342,30 +353,28 @@ static void draft_cannot(struct run_case *c, enum run_status status, const char 
     snprintf(c->reason, sizeof(c->reason), "%s", reason);
 }
 
+/* Whether it can run over that link, in that role. */
 static void draft_probe(const struct draft *draft, struct draft_engine *engine,
-                        uint64_t message_size, struct run_case *c)
+                        const struct link *link, uint64_t message_size, struct run_case *c)
 {
+    const struct engine_ops *ops = engine->spec.ops;
     struct lab_error why;
     const struct engine_config config = {
         .options = engine->spec.options,
         .message_size = message_size,
         .conns_hint = (uint32_t)draft->load.connections,
         .cc = draft->options.cc[0] == '\0' ? NULL : draft->options.cc,
+        .link = link->kind == NULL ? NULL : link,
     };
 
-    if (engine->spec.ops->probe(&config, &engine->caps, &why) < 0) {
-        draft_cannot(c, RUN_CANNOT_RUN, engine->spec.ops->name, why.text);
-    } else if (draft->options.link == CASE_LINK_UNIX && !engine->caps.unix_sockets &&
-               !engine->caps.both_sides) {
-        c->status = RUN_CANNOT_RUN;
-        snprintf(c->reason, sizeof(c->reason), "the %s engine has no UNIX sockets: take --link lo",
-                 engine->spec.ops->name);
-    }
+    if (link->kind != NULL && engine_takes_link(ops, link->kind, &why) < 0)
+        draft_cannot(c, RUN_CANNOT_RUN, ops->name, why.text);
+    else if (ops->probe(&config, &engine->caps, &why) < 0)
+        draft_cannot(c, RUN_CANNOT_RUN, ops->name, why.text);
 }
 
-static int draft_engine(const struct draft *draft, const char *text, const char *context,
-                        uint64_t message_size, struct draft_engine *engine, struct run_case *c,
-                        struct lab_error *err)
+static int draft_engine(const char *text, const char *context, struct draft_engine *engine,
+                        struct run_case *c, struct lab_error *err)
 {
     struct lab_error why;
 
@@ -375,8 +384,6 @@ static int draft_engine(const struct draft *draft, const char *text, const char 
     } else if (r < 0) {
         lab_fail(err, EINVAL, "%s%s", context, why.text);
         return CLI_USAGE;
-    } else {
-        draft_probe(draft, engine, message_size, c);
     }
     engine->text = draft_memory(strdup(engine->spec.text[0] != '\0' ? engine->spec.text : text));
     return CLI_OK;
@@ -390,12 +397,10 @@ static int draft_engines(const struct draft *draft, const char *text, const char
     const struct case_options *options = &draft->options;
     bool differs = options->server_engine[0] != '\0';
 
-    int r = draft_engine(draft, text, context, draft->client->message_bytes(draft->client_options),
-                         client, c, err);
+    int r = draft_engine(text, context, client, c, err);
     if (r == CLI_OK && options->server[0] == '\0')
-        r = draft_engine(draft, differs ? options->server_engine : text,
-                         differs ? "--server-engine: " : context,
-                         draft->server->message_bytes(draft->server_options), server, c, err);
+        r = draft_engine(differs ? options->server_engine : text,
+                         differs ? "--server-engine: " : context, server, c, err);
     if (r != CLI_OK)
         return r;
     c->client_spec = draft_memory(strdup(client->text));
@@ -404,6 +409,43 @@ static int draft_engines(const struct draft *draft, const char *text, const char
     else
         c->server_spec = draft_memory(strdup(server->text));
     c->server_measured = c->server_address != NULL || strcmp(c->client_spec, c->server_spec) != 0;
+    return CLI_OK;
+}
+
+/* --- the link --- */
+
+/* What was asked for; else the first that the client's engine prefers and the server's takes. */
+static void draft_link_choose(const struct draft *draft, const struct draft_engine *client,
+                              const struct draft_engine *server, struct link *link)
+{
+    const char *const *links = client->spec.ops->links;
+    const char *chosen = links != NULL ? links[0] : NULL;
+
+    *link = draft->link;
+    if (link->kind != NULL || links == NULL)
+        return;
+    for (unsigned i = 0; links[i] != NULL && server->spec.ops != NULL; i++) {
+        if (engine_takes_link(server->spec.ops, link_kind_find(links[i]), NULL) == 0) {
+            chosen = links[i];
+            break;
+        }
+    }
+    link_parse(chosen, LINK_CLIENT, link, NULL);
+}
+
+/* Both ends are asked; what each can do decides what the two can do over the link together. */
+static int draft_ask(const struct draft *draft, struct draft_engine *client,
+                     struct draft_engine *server, const struct link *link, struct run_case *c,
+                     struct lab_error *err)
+{
+    struct link other = {0};
+
+    if (link->kind != NULL)
+        link_turn(link, &other);
+    if (c->status == RUN_RAN)
+        draft_probe(draft, client, link, draft->client->message_bytes(draft->client_options), c);
+    if (c->status == RUN_RAN && server->spec.ops != NULL)
+        draft_probe(draft, server, &other, draft->server->message_bytes(draft->server_options), c);
     c->both_sides = client->caps.both_sides;
     if ((client->caps.both_sides || server->caps.both_sides) && c->server_measured) {
         lab_fail(err, EINVAL,
@@ -445,39 +487,89 @@ static const char *draft_link_name(const struct addr *listen)
     return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET ? "lo" : "net";
 }
 
-static int draft_link(const struct draft *draft, size_t number, struct run_case *c,
-                      struct lab_error *err)
+/* Why the two ends cannot play together over the link; NULL if they can. */
+static const char *draft_trouble_link(const struct draft *draft, const struct draft_engine *client,
+                                      const struct draft_engine *server, const struct link *link,
+                                      const struct run_case *c)
 {
-    static const char *const listens[] = {"127.0.0.1:0", "[::1]:0"};
-    const struct case_options *options = &draft->options;
-    const char *link = case_links[options->link], *listen = options->listen;
-    char unix_name[64];
+    bool stacks = client->caps.user_stack && server->caps.user_stack;
+    bool sockets = !client->caps.user_stack && !server->caps.user_stack;
+    uint32_t fewer =
+        c->client_processes < c->server_processes ? c->client_processes : c->server_processes;
+    bool fewer_are_stacks =
+        fewer == c->client_processes ? client->caps.user_stack : server->caps.user_stack;
+
+    if (draft->load.local_addrs > 1 && !link->kind->local_addrs)
+        return "--local-addrs spreads over 127.0.0.0/8: it goes with --link lo only";
+    if (draft->options.listen[0] != '\0' && link->kind->frames)
+        return "--listen is for kernel sockets; this engine listens where its link says: leave it "
+               "out";
+    if (c->server_address != NULL)
+        return NULL;
+    if (link->kind->ends == LINK_ENDS_ONE_OF_EACH && (stacks || sockets))
+        return "a tap device joins kernel sockets with a stack in user space, and here both ends "
+               "are of one sort: name a --server-engine of the other, or take --link veth";
+    if (link_has_faults(link) && sockets)
+        return "loss, duplicate and reorder are made by stacks in user space, and both ends are "
+               "the kernel's: leave them out";
+    if (link->kind->frames && c->client_processes != c->server_processes &&
+        (fewer > 1 || fewer_are_stacks))
+        return "each stack in user space is a process at the end of one link: take as many "
+               "--server-workers as --workers";
+    return NULL;
+}
+
+static int draft_link(const struct draft *draft, const struct draft_engine *client,
+                      const struct draft_engine *server, const struct link *link,
+                      struct run_case *c, struct lab_error *err)
+{
+    const char *listen = draft->options.listen;
+    struct link told = *link;
+    char text[LINK_TEXT_MAX];
     struct addr addr;
 
-    /* Abstract: nothing is left in the file system. The number keeps a server of the case before
-     * that is slow to go out of the way. */
-    snprintf(unix_name, sizeof(unix_name), "unix:@lab-%d-%zu", (int)getpid(), number);
-    if (listen[0] == '\0') {
-        listen = options->link == CASE_LINK_UNIX ? unix_name : listens[options->link];
-    } else {
+    if (c->both_sides || link->kind == NULL) {
+        c->link = draft_memory(strdup(c->both_sides ? "memory" : "none"));
+        return CLI_OK;
+    }
+    struct lab_error why;
+    const char *trouble = draft_trouble_link(draft, client, server, link, c);
+    if (trouble == NULL && c->server_address == NULL && run_link_probe(link, &why) < 0)
+        trouble = why.text;
+    if (trouble != NULL && c->status == RUN_RAN) {
+        c->status = RUN_CANNOT_RUN;
+        snprintf(c->reason, sizeof(c->reason), "%s", trouble);
+    }
+    if (listen[0] != '\0') {
         if (addr_parse(listen, draft->server->port, "--listen", &addr, err) < 0)
             return CLI_USAGE;
-        link = draft_link_name(&addr);
+        c->link = draft_memory(strdup(draft_link_name(&addr)));
+        c->listen = draft_memory(strdup(listen));
+        return CLI_OK;
     }
-    c->link = draft_memory(strdup(c->both_sides ? "memory" : link));
-    c->listen = draft_memory(strdup(listen));
+    c->link = draft_memory(strdup(link_format(&told, text)));
+    /* Of a server that is there already only a stack's own device is to be told. */
+    if (c->server_address != NULL && !client->caps.user_stack)
+        return CLI_OK;
+    told.both_ways |= link_has_faults(link) && client->caps.user_stack != server->caps.user_stack;
+    c->link_spec = draft_memory(strdup(link_format(&told, text)));
     return CLI_OK;
 }
 
-int draft_case(const struct draft *draft, const char *engine, const char *context, size_t number,
+int draft_case(const struct draft *draft, const char *engine, const char *context,
                struct run_case *c, struct lab_error *err)
 {
     const struct load_options *load = &draft->load;
     struct draft_engine client = {0}, server = {0};
+    struct link link = {0};
 
     c->workload = draft_memory(strdup(draft->client->name));
     c->vs_reference = __builtin_nan("");
     int r = draft_engines(draft, engine, context, &client, &server, c, err);
+    if (r == CLI_OK) {
+        draft_link_choose(draft, &client, &server, &link);
+        r = draft_ask(draft, &client, &server, &link, c, err);
+    }
     if (r == CLI_OK) {
         c->label = draft_label(c);
         c->asked_ops = load->ops > 0 ? load->ops : load->loops * load->connections;
@@ -487,7 +579,7 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;
         snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");
-        r = draft_link(draft, number, c, err);
+        r = draft_link(draft, &client, &server, &link, c, err);
     }
     if (r == CLI_OK) {
         draft_args(draft, c);

@@ -17,6 +17,7 @@ struct draft {
     const struct client_workload *client;
     const struct server_workload *server;
     void *client_options, *server_options; /* owned */
+    struct link link;                      /* as asked for; kind NULL: each engine's own default */
     bool duration_given, warmup_given;
     const char *server_only; /* an option that only the server knows and that was given, or NULL */
 };
@@ -40,8 +41,8 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
 int draft_check(struct draft *draft, struct lab_error *err);
 
 /* Fills the zeroed *c for an engine. That the engine cannot run here is no error: c->status and
- * c->reason say so. number keeps the names of sockets apart. c is to be freed in any case. */
-int draft_case(const struct draft *draft, const char *engine, const char *context, size_t number,
+ * c->reason say so. c is to be freed in any case. */
+int draft_case(const struct draft *draft, const char *engine, const char *context,
                struct run_case *c, struct lab_error *err);
 
 /* Appends ";name=value" to the case's key. */

@@ -67,12 +67,13 @@ static int preflight_fds(uint64_t connections, struct lab_error *err)
 
 /* Connections that are closed from here hold a port each, for a time. An open loop says how many
  * a second it wants; a closed one finds out, and its errors say so (EADDRNOTAVAIL). */
-static int preflight_ports(const struct case_options *options, const struct load_options *load,
-                           struct lab_error *err)
+static int preflight_ports(const struct case_options *options, const struct link_kind *kind,
+                           const struct load_options *load, struct lab_error *err)
 {
     uint64_t low = 32768, high = 60999, reuse = 2, ignored, hold_s = PREFLIGHT_TIME_WAIT_S;
 
-    if (options->link == CASE_LINK_UNIX)
+    /* Elsewhere it is not this host's ports that are taken. */
+    if (kind != NULL && (!kind->tcp || kind->frames))
         return CLI_OK;
     preflight_numbers("/proc/sys/net/ipv4/ip_local_port_range", &low, &high);
     preflight_numbers("/proc/sys/net/ipv4/tcp_tw_reuse", &reuse, &ignored);
@@ -126,12 +127,12 @@ static int preflight_cc(const char *name, struct lab_error *err)
     return CLI_USAGE;
 }
 
-int preflight_load(const struct case_options *options, const struct load_options *load,
-                   struct lab_error *err)
+int preflight_load(const struct case_options *options, const struct link_kind *kind,
+                   const struct load_options *load, struct lab_error *err)
 {
     int r = preflight_fds(load->connections, err);
     if (r == CLI_OK)
-        r = preflight_ports(options, load, err);
+        r = preflight_ports(options, kind, load, err);
     if (r == CLI_OK && options->cc[0] != '\0')
         r = preflight_cc(options->cc, err);
     return r;
@@ -281,6 +282,15 @@ int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *
         struct run_case *c = &run->cases[i];
         if (c->server_address == NULL)
             continue;
+        if (c->link_spec != NULL) {
+            struct addr addr = {0};
+            int r = preflight_resolve(c->server_address, &addr, err);
+            if (r != CLI_OK)
+                return r;
+            preflight_replace(&c->server_address, addr_format(&addr, numeric));
+            asked[0] = '\0';
+            continue;
+        }
         if (strcmp(asked, c->server_address) != 0) {
             struct addr addr = {0}, local = {0};
             int r = preflight_resolve(c->server_address, &addr, err);

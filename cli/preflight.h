@@ -8,15 +8,17 @@
 
 #include "cli/run_options.h"
 #include "client/load.h"
+#include "core/link.h"
 #include "run/run.h"
 
-/* Of one case. Raises the soft limit of file descriptors to the hard one, for this process and
- * those that it starts. CLI_OK or CLI_USAGE. */
-int preflight_load(const struct case_options *options, const struct load_options *load,
-                   struct lab_error *err);
+/* Of one case; kind: of the link that was asked for, or NULL. Raises the soft limit of file
+ * descriptors to the hard one, for this process and those that it starts. CLI_OK or CLI_USAGE. */
+int preflight_load(const struct case_options *options, const struct link_kind *kind,
+                   const struct load_options *load, struct lab_error *err);
 
 /* Resolves every server_address of the run to a numeric one, connects once to each (not with
- * `elsewhere`: the clients run on other hosts), and names the link to it. CLI_OK or CLI_USAGE. */
+ * `elsewhere`: the clients run on other hosts; nor for a stack in user space, whose ways are its
+ * own), and names the link to it. CLI_OK or CLI_USAGE. */
 int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err);
 
 /* The CPU lists and commands of the whole run. CLI_OK or CLI_USAGE. */

@@ -14,7 +14,6 @@
 /* Two minutes of one trial are long; an hour is a typo or a soak test that says so with -n. */
 #define DURATION_NS_MAX (3600 * NS_PER_S)
 
-const char *const case_links[] = {"lo", "lo6", "unix", NULL};
 static const char *const off_on[] = {"off", "on", NULL};
 
 const struct option_def case_options[] = {
@@ -46,11 +45,11 @@ const struct option_def case_options[] = {
      .help = "engine of the server, where it is to differ from the client's",
      .group = "What is measured"},
     {.name = "link",
-     .type = OPTION_CHOICE,
+     .type = OPTION_TEXT,
      .offset = CASE(link),
-     .fallback = "lo",
-     .choices = case_links,
-     .help = "what the two ends talk over: loopback by IPv4 or IPv6, or a UNIX socket",
+     .argument = "LINK",
+     .help = "what the two ends talk over, KIND[:key=value,...]: lo, lo6, unix, veth, memif, tap, "
+             "pci (default: each engine's own)",
      .group = "What is measured"},
     {.name = "listen",
      .type = OPTION_TEXT,

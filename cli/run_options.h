@@ -12,8 +12,6 @@
 #include "core/option.h"
 #include "run/run.h"
 
-enum case_link { CASE_LINK_LO, CASE_LINK_LO6, CASE_LINK_UNIX };
-
 struct case_options {
     char workload[OPTION_TEXT_MAX];
     char engine[OPTION_TEXT_MAX];
@@ -21,7 +19,7 @@ struct case_options {
     char server[OPTION_TEXT_MAX];        /* address of one that is already there, or "" */
     char listen[OPTION_TEXT_MAX];        /* "": as the link says */
     char cc[OPTION_TEXT_MAX];            /* "": the system's */
-    int link;
+    char link[OPTION_TEXT_MAX];          /* "": each engine's own default */
     uint64_t duration_ns, warmup_ns;
 };
 
@@ -40,7 +38,6 @@ struct run_options {
 };
 
 extern const struct option_def case_options[], run_options[];
-extern const char *const case_links[]; /* NULL-terminated */
 
 void run_options_free(struct run_options *options); /* what the lists own */
 

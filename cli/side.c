@@ -9,6 +9,15 @@
 
 #include "run/child.h"
 
+static int set_link(void *options, const char *value, struct lab_error *err)
+{
+    struct side_options *side = options;
+    if (value == NULL || strlen(value) >= sizeof(side->link))
+        return lab_fail(err, EINVAL, "--link takes one link, KIND[:key=value,...]");
+    strcpy(side->link, value);
+    return 0;
+}
+
 const struct option_def side_options[] = {
     {.name = "engine",
      .letter = 'e',
@@ -23,6 +32,13 @@ const struct option_def side_options[] = {
      .offset = offsetof(struct side_options, cc),
      .argument = "NAME",
      .help = "TCP congestion control; default: the system's",
+     .group = "Process"},
+    {.name = "link",
+     .type = OPTION_CUSTOM,
+     .argument = "LINK",
+     .set = set_link,
+     .help = "what is talked over, as KIND[:key=value,...], seen from this side; default: the "
+             "engine's first",
      .group = "Process"},
     {.name = "cpus",
      .type = OPTION_TEXT,
@@ -80,7 +96,23 @@ static void raise_fd_limit(void)
     }
 }
 
-int side_prepare(struct side *side)
+static int side_link(struct side *side, enum link_side role)
+{
+    const struct engine_ops *ops = side->spec.ops;
+    const char *text = side->options.link;
+    struct lab_error err;
+
+    if (text[0] == '\0' && ops->links == NULL)
+        return CLI_OK;
+    if (link_parse(text[0] != '\0' ? text : ops->links[0], role, &side->link_of_process, &err) < 0)
+        return side_fail(side, CLI_USAGE, err.text);
+    if (engine_takes_link(ops, side->link_of_process.kind, &err) < 0)
+        return side_fail(side, CLI_UNAVAILABLE, err.text);
+    side->link = &side->link_of_process;
+    return CLI_OK;
+}
+
+int side_prepare(struct side *side, enum link_side role)
 {
     struct engine_config config = {0};
     struct engine_caps caps = {0};
@@ -90,7 +122,11 @@ int side_prepare(struct side *side)
     int r = engine_spec_parse(side->options.engine, &side->spec, &err);
     if (r < 0)
         return side_fail(side, r == -ENOSYS ? CLI_UNAVAILABLE : CLI_USAGE, err.text);
+    int exit_code = side_link(side, role);
+    if (exit_code != CLI_OK)
+        return exit_code;
     config.options = side->spec.options;
+    config.link = side->link;
     config.cc = side->options.cc[0] != '\0' ? side->options.cc : NULL;
     if (side->spec.ops->probe(&config, &caps, &err) < 0)
         return side_fail(side, CLI_UNAVAILABLE, err.text);

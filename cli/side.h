@@ -13,6 +13,7 @@ struct side_options {
     char engine[OPTION_TEXT_MAX];
     char cc[OPTION_TEXT_MAX];
     char cpus[OPTION_TEXT_MAX];
+    char link[LINK_TEXT_MAX]; /* "": the engine's default */
     bool control;
     uint64_t index;
 };
@@ -21,15 +22,18 @@ extern const struct option_def side_options[];
 struct side {
     struct side_options options;
     struct engine_spec spec;
+    struct link link_of_process;
+    const struct link *link; /* for engine_config; NULL: the engine has none */
     const char *workload;
 };
 
 /* Takes the control channel if one was asked for, so that what fails later is told there. To be
  * called before anything else. 0 or an exit code. */
 int side_begin(struct side *side, const struct command *self, const struct args *args);
-/* Parses the spec, asks the engine whether it can run here, pins, raises the limit of fds,
- * ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an exit code. */
-int side_prepare(struct side *side);
+/* Parses spec and link (`role`'s view of it), asks the engine whether it can run here, pins, raises
+ * the limit of fds, ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an
+ * exit code. */
+int side_prepare(struct side *side, enum link_side role);
 /* Says what went wrong, to the controller or on stderr; returns exit_code. */
 int side_fail(const struct side *side, int exit_code, const char *text);
 void side_end(struct side *side);

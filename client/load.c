@@ -196,7 +196,8 @@ int load_start(struct load **out, const struct load_config *config, struct lab_e
     pthread_cond_init(&load->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    struct engine_config engine_config = {.options = config->spec->options, .cc = config->cc};
+    struct engine_config engine_config = {
+        .options = config->spec->options, .cc = config->cc, .link = config->link};
     int r = load_check(&load->config, err);
     if (r == 0)
         r = config->spec->ops->probe(&engine_config, &load->caps, err);

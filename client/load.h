@@ -80,6 +80,7 @@ struct load_config {
     const struct addr *addresses; /* worker i uses address i mod count */
     unsigned addresses_count;
     const char *cc;
+    const struct link *link; /* NULL: whatever the addresses are on */
     uint64_t seed;
     unsigned index, processes;                /* this process's share of all */
     const struct load_other_side *other_side; /* or NULL */

@@ -606,6 +606,7 @@ static int worker_open_engine(struct load_worker *worker)
         .message_size = config->workload->message_bytes(config->workload_options),
         .conns_hint = worker->conns_count,
         .cc = config->cc,
+        .link = config->link,
     };
     int r = config->spec->ops->open(&worker->engine, &engine_config, &pump_events, &worker->error);
     if (r < 0)

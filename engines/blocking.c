@@ -392,6 +392,7 @@ const struct engine_ops blocking_engine = {
     .help = "a thread a connection, in recv() and send()",
     .options_size = sizeof(struct blocking_options),
     .metrics = blocking_metrics,
+    .links = sock_links,
     .probe = blocking_probe,
     .open = blocking_open,
     .close = blocking_close,

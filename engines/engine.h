@@ -28,6 +28,7 @@
 #include "core/addr.h"
 #include "core/counter.h"
 #include "core/error.h"
+#include "core/link.h"
 #include "core/metric.h"
 #include "core/option.h"
 #include "core/seg.h"
@@ -58,6 +59,7 @@ struct engine_caps {
     bool spins;           /* its waiting burns the core: compared only with its like */
     bool one_per_process; /* a process-wide stack: several workers are several processes */
     bool both_sides;      /* client and server must share one instance (null) */
+    bool user_stack;      /* TCP/IP of its own: it takes the link's device, not a socket */
     bool attach;          /* accepted connections can move to another instance */
     bool unix_sockets;
     unsigned count;
@@ -84,6 +86,8 @@ struct engine_config {
     const char *cc;        /* TCP congestion control by name; NULL = the system's */
     bool reuseport;        /* several listeners share the address */
     int backlog;           /* listen backlog; 0 = the system's most */
+    const struct link *link; /* this side's view; NULL = whatever the address is on. Stays valid
+                              * while the instance is open */
 };
 
 /* A connection that waits to be attached: to the instance that accepted it, or (caps.attach)
@@ -167,6 +171,9 @@ struct engine_ops {
     size_t options_size;
     const struct option_def *options; /* beside engine_common_options */
     const struct metric_def *metrics; /* ENGINE_METRICS first */
+    /* Names of the link kinds that it can run over (core/link.h), NULL-terminated, its default
+     * first; NULL: both sides are one process, and there is no link. */
+    const char *const *links;
 
     /* Can it run here with these options? Fills caps; 0 or -errno with a sentence that says
      * what to do. Leaves nothing behind. */
@@ -216,6 +223,10 @@ struct engine_ops {
 /* registry.c: every engine, also those not built, NULL-terminated, in the order of the table. */
 extern const struct engine_ops *const engine_registry[];
 const struct engine_ops *engine_find(const char *name);
+
+/* 0 if the engine can run over that kind of link; -ENOTSUP with a sentence that says over which. */
+int engine_takes_link(const struct engine_ops *ops, const struct link_kind *kind,
+                      struct lab_error *err);
 
 /* A parsed spec `name[:key[=value],...]`. */
 struct engine_spec {

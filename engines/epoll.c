@@ -539,6 +539,7 @@ const struct engine_ops epoll_engine = {
     .options_size = sizeof(struct epoll_options),
     .options = epoll_option_table,
     .metrics = epoll_metrics,
+    .links = sock_links,
     .probe = epoll_probe,
     .open = epoll_open,
     .close = epoll_close,

@@ -233,7 +233,10 @@ static int fault_probe(const struct engine_config *config, struct engine_caps *c
     if (r < 0)
         return r;
     inner.options = spec.options;
-    r = spec.ops->probe(&inner, caps, err);
+    if (config->link != NULL && spec.ops->links != NULL)
+        r = engine_takes_link(spec.ops, config->link->kind, err);
+    if (r == 0)
+        r = spec.ops->probe(&inner, caps, err);
     if (r == 0)
         fault_describe(options, spec.ops, caps);
     engine_spec_free(&spec);
@@ -419,6 +422,9 @@ static const struct metric_def fault_metrics[] = {
     {0},
 };
 
+/* Whatever the engine below takes: fault_probe asks it. */
+static const char *const fault_links[] = {"lo", "lo6", "unix", "veth", "memif", "tap", "pci", NULL};
+
 const struct engine_ops fault_engine = {
     .name = "fault",
     .help = "wraps another engine and misbehaves on purpose, for tests",
@@ -426,6 +432,7 @@ const struct engine_ops fault_engine = {
     .options_size = sizeof(struct fault_options),
     .options = fault_options,
     .metrics = fault_metrics,
+    .links = fault_links,
     .probe = fault_probe,
     .open = fault_open,
     .close = fault_close,

@@ -534,6 +534,7 @@ const struct engine_ops io_uring_engine = {
     .options_size = sizeof(struct uring_options),
     .options = uring_option_table,
     .metrics = uring_metrics,
+    .links = sock_links,
     .probe = uring_probe,
     .open = uring_open,
     .close = uring_close,

@@ -3,6 +3,8 @@
  * is missing and how to get it. The list is explicit; registration by constructors was not
  * taken, since a linker drops what nobody names and nobody can search for it.
  */
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "engines/engine.h"
@@ -53,6 +55,25 @@ const struct engine_ops *engine_find(const char *name)
         if (strcmp(engine_registry[i]->name, name) == 0)
             return engine_registry[i];
     return NULL;
+}
+
+int engine_takes_link(const struct engine_ops *ops, const struct link_kind *kind,
+                      struct lab_error *err)
+{
+    char known[160] = "";
+
+    if (ops->links == NULL)
+        return lab_fail(err, ENOTSUP,
+                        "%s: both its sides are one process: it runs over no link, leave it out",
+                        ops->name);
+    for (unsigned i = 0; ops->links[i] != NULL; i++) {
+        if (strcmp(ops->links[i], kind->name) == 0)
+            return 0;
+        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s", i == 0 ? "" : ", ",
+                 ops->links[i]);
+    }
+    return lab_fail(err, ENOTSUP, "%s: it does not run over %s: take --link with one of %s",
+                    ops->name, kind->name, known);
 }
 
 #define FIELD(name) offsetof(struct engine_common, name)

@@ -20,6 +20,8 @@
 #define SOCK_DISCARD_BYTES 16384
 #define SOCK_DISCARDS_MAX  64
 
+const char *const sock_links[] = {"lo", "lo6", "unix", "veth", "tap", NULL};
+
 static int sock_set(int fd, int level, int name, int value)
 {
     return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;

@@ -22,6 +22,9 @@ struct sock_listener {
     ino_t path_ino;
 };
 
+/* The links over which kernel sockets run, for engine_ops: lo first. */
+extern const char *const sock_links[];
+
 /* Fills what the options (buffer sizes, congestion control) come to on this host into caps.
  * -EINVAL, -EPERM, ... with a sentence for a congestion control that cannot be had. */
 int sock_probe(const struct engine_config *config, struct engine_caps *caps, struct lab_error *err);

@@ -72,6 +72,7 @@ static void case_free(struct run_case *c)
     free(c->server_spec);
     free(c->server_address);
     free(c->link);
+    free(c->link_spec);
     free(c->listen);
     run_list_free(&c->params);
     words_free(c->client_args);

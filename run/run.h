@@ -71,8 +71,9 @@ struct run_case {
     char *workload;
     char *client_spec, *server_spec; /* normalised; server_spec NULL with server_address */
     char *server_address;            /* --server HOST:PORT, else NULL */
-    char *link;
-    char *listen;                      /* address for the server, e.g. 127.0.0.1:0 */
+    char *link;                      /* what is talked over, in a word or two, for people */
+    char *link_spec; /* the client's view (core/link.h); NULL: nothing to prepare or to tell */
+    char *listen;    /* address for the server, e.g. 127.0.0.1:0; NULL: as the link says */
     struct run_list params;            /* effective settings, for JSON and head line */
     char **client_args, **server_args; /* NULL-terminated, to be appended to `lab drive|serve W` */
     uint64_t asked_ops;     /* -n or --loops: no fixed window (total over all) ; 0 = by time */

@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "run/channel.h"
+#include "run/link.h"
 #include "run/spawn.h"
 
 #define TRIAL_SERVER_READY_NS  (10 * NS_PER_S)
@@ -39,6 +40,7 @@ struct member {
 struct trial {
     const struct trial_config *config;
     const struct run_case *run_case;
+    struct run_link *link;  /* NULL: none to tell of */
     struct member *members; /* servers first */
     size_t count, servers;
     uint64_t start_ns, t0_ns, t1_ns;
@@ -228,6 +230,20 @@ static void words_add_all(struct words *words, char *const *more)
         words_add(words, more[i]);
 }
 
+/* Where it plays, if the case has a link. */
+static const struct run_place *trial_place(const struct trial *trial, enum link_side side,
+                                           unsigned index, struct words *words)
+{
+    static const struct run_place nowhere;
+
+    if (trial->link == NULL)
+        return &nowhere;
+    const struct run_place *place = run_link_place(trial->link, side, index);
+    words_add(words, "--link");
+    words_add(words, place->link);
+    return place;
+}
+
 static int trial_start_member(struct trial *trial, bool is_server, const char *via,
                               struct words *words)
 {
@@ -261,8 +277,9 @@ static int trial_start_servers(struct trial *trial)
         words_add(&words, "--control");
         words_add(&words, "--engine");
         words_add(&words, c->server_spec);
+        const struct run_place *place = trial_place(trial, LINK_SERVER, i, &words);
         words_add(&words, "--listen");
-        words_add(&words, c->listen);
+        words_add(&words, c->listen != NULL ? c->listen : place->listen);
         words_add_number(&words, "--index", i);
         if (settings->pin && settings->server_cpus != NULL && settings->server_cpus[0] != '\0') {
             words_add(&words, "--cpus");
@@ -313,6 +330,7 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
             words_add(&words, "--connect");
             words_add(&words, addresses);
         }
+        trial_place(trial, LINK_CLIENT, i, &words);
         words_add_number(&words, "--seed", trial->config->seed);
         words_add_number(&words, "--index", i);
         words_add_number(&words, "--processes", c->client_processes);
@@ -431,6 +449,20 @@ static int trial_measure(struct trial *trial, struct hostwatch watched[2])
 
 /* --- the whole --- */
 
+static int trial_link(struct trial *trial, unsigned seq)
+{
+    char unique[32];
+    struct lab_error err;
+
+    if (trial->run_case->link_spec == NULL)
+        return 0;
+    snprintf(unique, sizeof(unique), "%d-%u", (int)getpid(), seq);
+    int r = run_link_open(&trial->link, trial->run_case, unique, &err);
+    if (r < 0)
+        snprintf(trial->reason, trial->reason_size, "%s", err.text);
+    return r;
+}
+
 static void trial_end(struct trial *trial)
 {
     Lab__Order__Stop stop = LAB__ORDER__STOP__INIT;
@@ -500,7 +532,9 @@ int trial_run(const struct trial_config *config, struct run_trial *out, struct h
     if (trial.members == NULL)
         abort();
     strftime(out->started_at, sizeof(out->started_at), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    int r = own_server ? trial_start_servers(&trial) : 0;
+    int r = trial_link(&trial, out->seq);
+    if (r == 0 && own_server)
+        r = trial_start_servers(&trial);
     if (r == 0 && !c->both_sides) {
         addresses = own_server ? trial_addresses(&trial) : strdup(c->server_address);
         r = addresses != NULL ? 0 : -ENOMEM;
@@ -518,6 +552,7 @@ int trial_run(const struct trial_config *config, struct run_trial *out, struct h
     out->failed = r < 0;
     out->warmup_s = (double)c->warmup_ns / NS_PER_S;
     trial_end(&trial);
+    run_link_close(trial.link);
     trial_hand_over(&trial, out);
     *fatal = trial.fatal;
     free(addresses);

@@ -281,6 +281,7 @@ static struct engine_config server_engine_config(const struct server *server)
         .message_size = config->workload->message_bytes(config->workload_options),
         .conns_hint = (uint32_t)config->options.connections_max,
         .cc = config->cc,
+        .link = config->link,
         .reuseport = config->options.reuseport,
     };
 }

@@ -39,7 +39,8 @@ struct server_config {
     const void *workload_options;
     struct serve_options options;
     struct addr listen;
-    const char *cc; /* NULL: the system's */
+    const char *cc;          /* NULL: the system's */
+    const struct link *link; /* NULL: whatever the address is on */
 };
 
 struct server;

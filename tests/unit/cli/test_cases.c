@@ -86,7 +86,8 @@ Test(cases, one_engine_with_defaults)
                      "echo;engine=epoll;server=epoll;link=lo;connections=32;depth=1;size=64");
     cr_assert_str_eq(c->label, "epoll");
     cr_assert_str_eq(c->wait, "sleep");
-    cr_assert_str_eq(c->listen, "127.0.0.1:0");
+    cr_assert_null(c->listen, "the link says where");
+    cr_assert_str_eq(c->link_spec, "lo");
     cr_assert_eq(c->duration_ns, 500000000);
     cr_assert_eq(c->warmup_ns, 100000000);
     cr_assert_not(c->server_measured);
@@ -184,8 +185,15 @@ Test(cases, sockets_of_each_link)
 {
     struct plan plan;
     plan_good(&plan, "echo -e epoll --link lo,lo6,unix", NULL, 3);
-    cr_assert_str_eq(plan.result.cases[1].listen, "[::1]:0");
-    cr_assert_eq(strncmp(plan.result.cases[2].listen, "unix:@lab-", 10), 0);
+    cr_assert_str_eq(plan.result.cases[1].link, "lo6");
+    cr_assert_str_eq(plan.result.cases[2].link_spec, "unix");
+    plan_free(&plan);
+    plan_good(&plan, "echo -e epoll --listen 10.0.0.1:0", NULL, 1);
+    cr_assert_str_eq(plan.result.cases[0].link, "net");
+    cr_assert_null(plan.result.cases[0].link_spec);
+    plan_free(&plan);
+    plan_good(&plan, "echo -e epoll --server 10.0.0.1:1", NULL, 1);
+    cr_assert_null(plan.result.cases[0].link_spec, "its address says all");
     plan_free(&plan);
     plan_good(&plan, "echo -e null", NULL, 1);
     cr_assert_str_eq(plan.result.cases[0].link, "memory");
@@ -233,6 +241,13 @@ ParameterizedTestParameters(cases, refused)
         {"echo --server h:1 --server-engine epoll", "", "--server names a server"},
         {"echo --server h:1 --idle 3", "", "--idle is for a server that lab starts"},
         {"echo --server h:1 --link unix", "", "--link is for a server that lab starts"},
+        {"echo --link veht", "", "--link: unknown link 'veht'; did you mean 'veth'?"},
+        {"echo --link lo:mtu=9000", "", "--link: lo: it has no option 'mtu'"},
+        {"echo --link veth:mut=9000", "",
+         "--link: unknown option 'mut' of veth; did you mean 'mtu'"},
+        {"echo --link pci", "", "--link: pci: say which device"},
+        {"echo --link veth:side=server", "", "--link: say it as the client sees it"},
+        {"echo --listen :1 --link lo6", "", "--listen says where a server that lab starts"},
         {"echo --link unix --cc cubic", "", "--cc is TCP's"},
         {"echo --link lo6 --local-addrs 2", "", "--local-addrs spreads over 127.0.0.0/8"},
         {"echo -e null --server-engine epoll", "", "the null engine plays both sides itself"},

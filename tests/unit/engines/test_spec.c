@@ -134,3 +134,23 @@ Test(spec, one_that_is_too_long_is_refused)
     struct engine_spec inner;
     cr_assert_eq(engine_spec_parse_inner(text, &inner, &err), -EINVAL);
 }
+
+Test(spec, engines_name_links_that_there_are)
+{
+    for (unsigned i = 0; engine_registry[i] != NULL; i++) {
+        const struct engine_ops *ops = engine_registry[i];
+        for (unsigned k = 0; ops->links != NULL && ops->links[k] != NULL; k++) {
+            const struct link_kind *kind = link_kind_find(ops->links[k]);
+            cr_assert_not_null(kind, "%s: there is no link '%s'", ops->name, ops->links[k]);
+            cr_assert_eq(engine_takes_link(ops, kind, &err), 0, "%s", err.text);
+        }
+    }
+}
+
+Test(spec, an_engine_says_which_links_it_takes)
+{
+    cr_assert_eq(engine_takes_link(engine_find("epoll"), link_kind_find("memif"), &err), -ENOTSUP);
+    cr_assert_str_eq(err.text, "epoll: it does not run over memif: take --link with one of lo, "
+                               "lo6, unix, veth, tap");
+    cr_assert_eq(engine_takes_link(engine_find("null"), link_kind_find("lo"), &err), -ENOTSUP);
+}

@@ -1,0 +1,36 @@
+/*
+ * What the controller does about a link: before the processes of a trial are started it makes
+ * what they talk over, says to each side where it plays, and takes it all away again. Nothing
+ * that it makes has a name outside of the run, so that nothing is left however a run ends.
+ *
+ * Link number i joins client process i and server process i; where one side is a single process
+ * of kernel sockets, it sits at the ends of them all.
+ */
+#ifndef LAB_RUN_LINK_H
+#define LAB_RUN_LINK_H
+
+#include "core/link.h"
+#include "run/run.h"
+
+struct run_link;
+
+/* Where a process plays: for its command line, and for spawn_start. */
+struct run_place {
+    char link[LINK_TEXT_MAX];   /* "": there is none to tell of */
+    char listen[ADDR_TEXT_MAX]; /* servers; "": the case says */
+};
+
+/* Whether the controller can make it here. 0, or -errno with a sentence. */
+int run_link_probe(const struct link *link, struct lab_error *err);
+
+/* For one trial of a case that has a link_spec. 0, or -errno with a sentence. `unique` tells this
+ * trial's names from all others'. */
+int run_link_open(struct run_link **out, const struct run_case *c, const char *unique,
+                  struct lab_error *err);
+void run_link_close(struct run_link *link); /* NULL is fine */
+
+/* Where process `index` of that side is to be. */
+const struct run_place *run_link_place(const struct run_link *link, enum link_side side,
+                                       unsigned index);
+
+#endif
