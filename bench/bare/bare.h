@@ -67,9 +67,21 @@ static struct {
     uint64_t spin_ns; /* 0: sleep; SPIN_FOREVER: never sleep */
     double seconds, warmup;
     unsigned connections;
+    unsigned mtu;
     int cpu, port;
-    bool server, one_way, json;
-} opt = {.size = 64, .seconds = 1, .warmup = 0.1, .connections = 1, .cpu = -1, .port = 8888};
+    bool server, one_way, verify, json;
+} opt = {
+    .size = 64,
+    .seconds = 1,
+    .warmup = 0.1,
+    .connections = 1,
+    .mtu = 1500,
+    .cpu = -1,
+    .port = 8888,
+};
+
+/* What not every pair can do. */
+enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4 };
 
 __attribute__((noreturn)) static void usage(int status)
 {
@@ -82,6 +94,8 @@ __attribute__((noreturn)) static void usage(int status)
           "  --cpu N           run on this CPU only\n"
           "  --cc NAME         TCP congestion control\n"
           "  --spin[=TIME]     poll that long (e.g. 50us) before sleeping; without TIME, always\n"
+          "  --mtu N           dpdk: of the link, default 1500\n"
+          "  --verify          dpdk, server, one way: compare all that comes with what is sent\n"
           "  --connections N   client, default 1\n"
           "  --seconds T       client: the window, default 1\n"
           "  --warmup T        client: before the window, default 0.1\n"
@@ -112,7 +126,7 @@ static double parse_number(const char *name, const char *text, const char *units
     return value;
 }
 
-static inline void parse_options(int argc, char **argv, bool can_spin)
+static inline void parse_options(int argc, char **argv, unsigned can)
 {
     static const double one = 1, sizes[] = {1024, 1048576}, times[] = {1, 1e3, 1e6, 1e9};
     static const struct option names[] = {
@@ -120,8 +134,10 @@ static inline void parse_options(int argc, char **argv, bool can_spin)
         {"one-way", 0, 0, 'o'}, {"rbuf", 1, 0, 'r'},   {"cpu", 1, 0, 'c'},
         {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},   {"connections", 1, 0, 'n'},
         {"seconds", 1, 0, 'd'}, {"warmup", 1, 0, 'w'}, {"json", 0, 0, 'j'},
-        {"help", 0, 0, 'h'},    {NULL, 0, NULL, 0},
+        {"mtu", 1, 0, 'm'},     {"verify", 0, 0, 'v'}, {"help", 0, 0, 'h'},
+        {NULL, 0, NULL, 0},
     };
+    unsigned used = 0;
     int c;
 
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
@@ -133,16 +149,23 @@ static inline void parse_options(int argc, char **argv, bool can_spin)
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (c) {
         case 'p': opt.port = (int)parse_number("port", optarg, "", &one, 0, 65535); break;
-        case 'u': opt.unix_path = optarg; break;
+        case 'u':
+            opt.unix_path = optarg;
+            used |= CAN_SOCKET;
+            break;
         case 's': opt.size = (size_t)parse_number("size", optarg, "k m ", sizes, 1, 1 << 30); break;
         case 'o': opt.one_way = true; break;
         case 'r':
             opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28);
             break;
         case 'c': opt.cpu = (int)parse_number("cpu", optarg, "", &one, 0, CPU_SETSIZE - 1); break;
-        case 'C': opt.cc = optarg; break;
+        case 'C':
+            opt.cc = optarg;
+            used |= CAN_SOCKET;
+            break;
         case 'S':
             opt.spin_ns = SPIN_FOREVER;
+            used |= CAN_SPIN;
             if (optarg)
                 opt.spin_ns = (uint64_t)parse_number("spin", optarg, "ns us ms s ", times, 1, 1e12);
             break;
@@ -152,11 +175,19 @@ static inline void parse_options(int argc, char **argv, bool can_spin)
         case 'd': opt.seconds = parse_number("seconds", optarg, "", &one, 0.001, 3600); break;
         case 'w': opt.warmup = parse_number("warmup", optarg, "", &one, 0, 3600); break;
         case 'j': opt.json = true; break;
+        case 'm':
+            opt.mtu = (unsigned)parse_number("mtu", optarg, "", &one, 576, 9216);
+            used |= CAN_LINK;
+            break;
+        case 'v':
+            opt.verify = true;
+            used |= CAN_LINK;
+            break;
         case 'h': usage(0);
         default: usage(2);
         }
     }
-    if (optind < argc || (opt.spin_ns && !can_spin) || (opt.cc && opt.unix_path))
+    if (optind < argc || (used & ~can) || (opt.cc && opt.unix_path))
         usage(2);
 }
 

@@ -292,7 +292,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, false);
+    parse_options(argc, argv, CAN_SOCKET);
     set_up_process();
     if (opt.server)
         run_server();

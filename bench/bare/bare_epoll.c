@@ -333,7 +333,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, true);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET);
     set_up_process();
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (opt.server) {

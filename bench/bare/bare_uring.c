@@ -615,7 +615,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, true);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET);
     set_up_process();
     set_up_ring();
     if (opt.server) {
