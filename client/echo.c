@@ -71,12 +71,7 @@ static uint64_t echo_message_bytes(const void *options)
     return echo->one_way ? ECHO_ACK_BYTES : echo->message_bytes;
 }
 
-static uint64_t echo_payload_bytes(const void *options)
-{
-    return op_bytes(options);
-}
-
-static int echo_worker_open(void **shared, const void *options)
+static int echo_worker_open(void **shared, void *process, const void *options, struct meter *meter)
 {
     struct echo_pattern *pattern = malloc(sizeof(*pattern));
 
@@ -94,9 +89,9 @@ static void echo_worker_close(void *shared)
     free(shared);
 }
 
-static void echo_answered(void *context, unsigned slot)
+static void echo_answered(void *context, unsigned slot, uint64_t bytes)
 {
-    load_op_done(context, slot);
+    load_op_done(context, slot, bytes);
 }
 
 static void echo_first(void *context, unsigned slot)
@@ -147,7 +142,6 @@ const struct client_workload client_echo = {
     .connections = 32,
     .check = echo_check,
     .message_bytes = echo_message_bytes,
-    .payload_bytes = echo_payload_bytes,
     .proto = &echo_client_proto,
     .worker_open = echo_worker_open,
     .worker_close = echo_worker_close,

@@ -201,6 +201,8 @@ int load_start(struct load **out, const struct load_config *config, struct lab_e
     int r = load_check(&load->config, err);
     if (r == 0)
         r = config->spec->ops->probe(&engine_config, &load->caps, err);
+    if (r == 0 && config->workload->process_open != NULL)
+        r = config->workload->process_open(&load->process, config->workload_options, err);
     if (r == 0)
         r = load_plan_workers(load, err);
     if (r == 0)
@@ -265,6 +267,10 @@ void load_sample(struct load *load, unsigned index, uint64_t now_ns)
         for (unsigned k = 0; load->workers[i].engine != NULL && k < ENGINE_COUNTERS_MAX; k++)
             engine[k] += counter_read(&load->workers[i].engine->counters[k]);
     pthread_mutex_unlock(&load->lock);
+    uint64_t *rows = load->meter_samples[index == 0 ? 0 : 1];
+    memset(rows, 0, sizeof(load->meter_samples[0]));
+    for (unsigned i = 0; i < load->workers_count; i++)
+        meter_sum(&load->workers[i].meter, rows);
 }
 
 int load_wait(struct load *load, uint64_t timeout_ns, uint64_t *t0_ns, uint64_t *t1_ns)
@@ -347,6 +353,7 @@ void load_finish(struct load *load, Lab__Record *record)
     for (unsigned i = 0; i < load->workers_count; i++) {
         struct load_worker *worker = &load->workers[i];
         record->ops += worker->window_ops;
+        record->bytes += worker->window_bytes;
         record->unfinished += worker->unfinished;
         record->scheduled += worker->scheduled;
         record->sent_in_time += worker->sent_in_time;
@@ -359,8 +366,6 @@ void load_finish(struct load *load, Lab__Record *record)
         if (worker->result < 0)
             record_add_error(record, "engine-failed", 1, worker->error.text);
     }
-    record->bytes =
-        record->ops * load->config.workload->payload_bytes(load->config.workload_options);
     for (unsigned i = 1; i < load->samples_count; i++)
         record_add_slice(record, load->samples[i].at_ns - load->samples[0].at_ns,
                          load->samples[i].ops - load->samples[i - 1].ops,
@@ -370,6 +375,10 @@ void load_finish(struct load *load, Lab__Record *record)
                          (double)(load->engine_samples[1][k] - load->engine_samples[0][k]));
     record_schedule(load, record);
     record_histograms(load, record);
+    for (unsigned i = 1; i < load->workers_count; i++)
+        meter_merge(&load->workers[0].meter, &load->workers[i].meter);
+    record_add_meter(record, &load->workers[0].meter, load->meter_samples[0],
+                     load->meter_samples[1]);
 }
 
 void load_free(struct load *load)
@@ -383,6 +392,8 @@ void load_free(struct load *load)
     for (unsigned i = 0; i < load->workers_count; i++)
         worker_free(&load->workers[i]);
     free(load->workers);
+    if (load->process != NULL)
+        load->config.workload->process_close(load->process);
     pthread_mutex_destroy(&load->lock);
     pthread_cond_destroy(&load->changed);
     free(load);

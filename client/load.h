@@ -7,6 +7,7 @@
 #define LAB_CLIENT_LOAD_H
 
 #include "client/workload.h"
+#include "core/meter.h"
 #include "core/record.h"
 #include "core/timer.h"
 #include "pump/pump.h"
@@ -38,14 +39,21 @@ struct client_workload {
     const char *help;
     const struct option_def *options;
     size_t options_size;
-    uint64_t connections; /* defaults */
+    uint64_t connections; /* default */
     /* Checks and completes what the options ask together; sets load->depth if 0. */
     int (*check)(const void *options, struct load_options *load, struct lab_error *err);
     uint64_t (*message_bytes)(const void *options); /* for sizing receive buffers */
-    uint64_t (*payload_bytes)(const void *options); /* of an op, one direction */
     const struct proto_ops *proto;
+    /* What it measures beside the load generator; NULL: nothing. Rows are named by place. */
+    const struct metric_def *metrics;
+    /* Columns and lines of the tables that show them; NULL: none. */
+    const struct metric_view *views;
+    /* What all workers share, read-only once it is open; *process may be NULL, both functions
+     * too. Said with a sentence when it fails. */
+    int (*process_open)(void **process, const void *options, struct lab_error *err);
+    void (*process_close)(void *process);
     /* What a worker's connections share; *shared may be NULL. */
-    int (*worker_open)(void **shared, const void *options);
+    int (*worker_open)(void **shared, void *process, const void *options, struct meter *meter);
     void (*worker_close)(void *shared);
     size_t state_size; /* of a connection's state, which begins with the protocol's */
     int (*state_open)(void *state, struct load_conn *conn, void *shared, const void *options,
@@ -56,12 +64,17 @@ struct client_workload {
     void (*start)(void *state, unsigned slot, uint64_t op);
 };
 
-/* What workloads tell, from inside the protocol's input. */
-void load_op_done(struct load_conn *conn, unsigned slot);
+/* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction. */
+void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes);
 void load_op_first_byte(struct load_conn *conn, unsigned slot);
 /* A failed op that leaves its connection usable; kind is static. */
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example);
 void load_progress(struct load_conn *conn, uint64_t bytes);
+/* Into a row of the workload's metrics. A histogram takes what was seen in the window only. */
+void load_count(struct load_conn *conn, unsigned row, uint64_t n);
+void load_record(struct load_conn *conn, unsigned row, uint64_t now_ns, uint64_t value);
+/* When the op was to start; of a slot that is busy. */
+uint64_t load_op_start_ns(const struct load_conn *conn, unsigned slot);
 
 /* Both sides in one process: opens the server's side upon the client's engine instance, in that
  * instance's thread, and gives its address; close ends it after the engine is closed. */

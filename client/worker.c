@@ -135,15 +135,17 @@ static void conn_leave(struct load_worker *worker, struct load_conn *conn)
     pump_close(&conn->pump, worker->config->options.close == LOAD_CLOSE_RST);
 }
 
-void load_op_done(struct load_conn *conn, unsigned slot)
+void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
 {
     struct load_worker *worker = conn->worker;
     struct load_slot *s = &conn->slots[slot];
 
     worker->now_ns = clock_ns();
     counter_add(&worker->ops_done, 1);
-    if (in_window(worker, worker->now_ns))
+    if (in_window(worker, worker->now_ns)) {
         worker->window_ops++;
+        worker->window_bytes += bytes;
+    }
     if (in_window(worker, worker->open_loop ? s->intended_ns : worker->now_ns)) {
         hist_record(worker->latency, worker->now_ns - s->intended_ns);
         if (worker->open_loop)
@@ -184,6 +186,22 @@ void load_op_first_byte(struct load_conn *conn, unsigned slot)
 void load_progress(struct load_conn *conn, uint64_t bytes)
 {
     counter_add(&conn->worker->bytes_done, bytes);
+}
+
+void load_count(struct load_conn *conn, unsigned row, uint64_t n)
+{
+    meter_add(&conn->worker->meter, row, n);
+}
+
+void load_record(struct load_conn *conn, unsigned row, uint64_t now_ns, uint64_t value)
+{
+    if (in_window(conn->worker, now_ns))
+        meter_record(&conn->worker->meter, row, value);
+}
+
+uint64_t load_op_start_ns(const struct load_conn *conn, unsigned slot)
+{
+    return conn->slots[slot].intended_ns;
 }
 
 static bool worker_has_done_all(const struct load_worker *worker)
@@ -670,6 +688,7 @@ static int worker_open_conn(struct load_worker *worker, unsigned i)
     conn->pump.proto = workload->proto;
     conn->pump.state = conn->state;
     conn->pump.owner = &conn_owner;
+    conn->pump.timers = &worker->timers;
     conn->loops_left = worker->config->options.loops;
     return workload->state_open(conn->state, conn, worker->shared, worker->config->workload_options,
                                 worker->depth);
@@ -678,6 +697,7 @@ static int worker_open_conn(struct load_worker *worker, unsigned i)
 int worker_open(struct load_worker *worker)
 {
     const struct load_options *options = &worker->config->options;
+    const struct client_workload *workload = worker->config->workload;
 
     worker->open_loop = options->rate > 0;
     worker->by_count = options->ops > 0 || options->loops > 0;
@@ -696,9 +716,10 @@ int worker_open(struct load_worker *worker)
     if (worker->latency == NULL || worker->connect == NULL || worker->conns == NULL ||
         (options->reconnect && worker->first_byte == NULL) ||
         (worker->open_loop && (worker->latency_from_send == NULL || worker->slip == NULL)) ||
-        timers_reserve(&worker->timers, worker->conns_count) < 0 ||
-        worker->config->workload->worker_open(&worker->shared, worker->config->workload_options) <
-            0)
+        timers_reserve(&worker->timers, 2 * (size_t)worker->conns_count) < 0 ||
+        meter_open(&worker->meter, workload->metrics) < 0 ||
+        workload->worker_open(&worker->shared, worker->load->process,
+                              worker->config->workload_options, &worker->meter) < 0)
         return -ENOMEM;
     for (unsigned i = 0; i < worker->conns_count; i++)
         if (worker_open_conn(worker, i) < 0)
@@ -718,6 +739,7 @@ void worker_free(struct load_worker *worker)
     free(worker->conns);
     if (worker->shared != NULL)
         worker->config->workload->worker_close(worker->shared);
+    meter_close(&worker->meter);
     schedule_close(worker);
     timers_free(&worker->timers);
     hist_free(worker->latency);

@@ -83,7 +83,8 @@ struct load_worker {
     struct engine *engine;
     void *other_side;
     struct addr address;
-    void *shared; /* the workload's */
+    void *shared;       /* the workload's */
+    struct meter meter; /* of the workload's metrics */
     bool open_loop, by_count;
     unsigned depth;
 
@@ -109,7 +110,7 @@ struct load_worker {
     /* Read by the main thread at any time. */
     struct counter ops_done, bytes_done;
     /* Read once the thread has ended. */
-    uint64_t window_ops, unfinished, scheduled, sent_in_time, with_slot, due_most;
+    uint64_t window_ops, window_bytes, unfinished, scheduled, sent_in_time, with_slot, due_most;
     struct load_error errors[LOAD_ERROR_KINDS];
     struct hist *latency, *latency_from_send, *slip, *connect, *first_byte;
     struct lab_error error; /* why it could not start */
@@ -128,6 +129,8 @@ struct load {
     struct engine_caps caps;
     uint64_t engine_samples[2][ENGINE_COUNTERS_MAX];
     uint64_t ended_counters[ENGINE_COUNTERS_MAX];
+    uint64_t meter_samples[2][METER_ROWS_MAX];
+    void *process; /* the workload's, of all workers */
     struct load_sample {
         uint64_t at_ns, ops, bytes;
     } samples[64];

@@ -72,6 +72,19 @@ void record_add_histogram(Lab__Record *record, const struct metric_def *def, con
     memory_check(metric->histogram.data);
 }
 
+void record_add_meter(Lab__Record *record, const struct meter *meter, const uint64_t *before,
+                      const uint64_t *after)
+{
+    for (unsigned i = 0; i < meter->count; i++) {
+        const struct metric_def *def = &meter->table[i];
+        if (def->kind == METRIC_HISTOGRAM)
+            record_add_histogram(record, def, meter->hists[i]);
+        else
+            record_add_value(record, def,
+                             (double)(after[i] - (def->kind == METRIC_GAUGE ? 0 : before[i])));
+    }
+}
+
 void record_add_unobserved(Lab__Record *record, const struct metric_def *def, const char *reason)
 {
     metric_add(record, def)->reason = record_text(reason);

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/hist.h"
+#include "core/meter.h"
 #include "core/metric.h"
 #include "core/record.pb-c.h"
 
@@ -20,6 +21,10 @@ char *record_text(const char *text);
 void record_add_value(Lab__Record *record, const struct metric_def *def, double value);
 void record_add_histogram(Lab__Record *record, const struct metric_def *def, const struct hist *h);
 void record_add_unobserved(Lab__Record *record, const struct metric_def *def, const char *reason);
+/* Every row of a meter's table: counters by what they grew from one sample to the other, gauges as
+ * the later one has them, histograms as they are. before and after: as meter_sum filled them. */
+void record_add_meter(Lab__Record *record, const struct meter *meter, const uint64_t *before,
+                      const uint64_t *after);
 /* Adds to the kind's count; the first example is kept. */
 void record_add_error(Lab__Record *record, const char *kind, uint64_t count, const char *example);
 void record_add_slice(Lab__Record *record, uint64_t end_ns, uint64_t ops, uint64_t bytes);

@@ -155,7 +155,7 @@ static void echo_client_settle(struct echo_client *client)
         client->answer_at = 0;
     client->unanswered--;
     client->answer_offset = 0;
-    client->events->answered(client->context, slot);
+    client->events->answered(client->context, slot, client->message_bytes);
 }
 
 static int echo_client_acked(struct echo_client *client, const uint8_t *data, size_t size)

@@ -44,8 +44,8 @@ struct echo_client_events {
     void (*first)(void *context, unsigned slot);
     /* bytes more of an answer (or one-way: acknowledged); NULL: not asked. */
     void (*progress)(void *context, uint64_t bytes);
-    /* The slot's answer is here, whole and right. The slot may be asked again at once. */
-    void (*answered)(void *context, unsigned slot);
+    /* The slot's answer is here, whole and right: so many bytes. It may be asked again at once. */
+    void (*answered)(void *context, unsigned slot, uint64_t bytes);
 };
 
 /* One connection, client side. Slots are answered in the order in which they were asked. */

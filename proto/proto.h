@@ -14,11 +14,16 @@
 
 #include "core/seg.h"
 
-/* What input, eof and output return when all is well; a negative errno closes the connection:
- * -EPROTO the peer broke the protocol, -EBADMSG the content is wrong. */
+/* What input, eof, tick and drain return when all is well, bits; a negative errno closes the
+ * connection: -EPROTO the peer broke the protocol, -EBADMSG the content is wrong. */
 #define PROTO_OK 0
 /* The connection is to be closed in order once what is queued has gone out. */
 #define PROTO_CLOSE 1
+/* Something that came has to do with time: tick() is to be called now. */
+#define PROTO_TIME 2
+
+/* tick(): not before I say so. */
+#define PROTO_NEVER UINT64_MAX
 
 /* sent()'s `what`: as the engine says it (engines/engine.h, the same bits). */
 #define PROTO_SENT     1u
@@ -32,6 +37,8 @@ struct proto_output {
     uint64_t budget;  /* bytes, about so many at most */
     uint64_t cookie;  /* 0; another value asks for sent() */
     bool last;        /* false; true: there is nothing more now, asking again is not needed */
+    bool close;       /* false; true: to be closed in order once all this has gone out */
+    bool time;        /* false; true: tick() is to be called, as with PROTO_TIME */
 };
 
 struct proto_ops {
@@ -46,6 +53,15 @@ struct proto_ops {
     /* What became of an output that had a cookie. Returns whether there is output to be asked
      * for now. NULL: never asked. */
     bool (*sent)(void *state, uint64_t cookie, unsigned what);
+    /* Time, for time-outs: a protocol reads no clock, it is told. Called when a connection has
+     * begun, at the moment that it asked for, and when PROTO_TIME was said; *next_ns, which is
+     * PROTO_NEVER before, is when it wants to be called again at the latest. NULL: time means
+     * nothing to it. */
+    int (*tick)(void *state, uint64_t now_ns, uint64_t *next_ns);
+    /* Whoever owns the connection wants to end it: say so to the other end, finish what has
+     * begun, begin nothing new, and close (PROTO_CLOSE, or close of an output) when that is done.
+     * NULL: it is closed in order at once. */
+    int (*drain)(void *state);
 };
 
 #endif

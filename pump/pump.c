@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+#include "core/clock.h"
+
 static void pump_fail(struct pump_conn *conn, int err)
 {
     if (conn->closing)
@@ -33,6 +35,21 @@ static int pump_send(struct pump_conn *conn, const struct proto_output *out, int
     return r;
 }
 
+/* Tells the protocol what time it is, and is told when it wants to hear that again. */
+static int pump_tell_time(struct pump_conn *conn, uint64_t now_ns)
+{
+    uint64_t next_ns = PROTO_NEVER;
+
+    int r = conn->proto->tick(conn->state, now_ns, &next_ns);
+    if (r < 0 || conn->handle == ENGINE_CONN_NONE)
+        return r;
+    if (next_ns == PROTO_NEVER)
+        timer_cancel(conn->timers, &conn->timer);
+    else if (timer_set(conn->timers, &conn->timer, next_ns) < 0)
+        return -ENOMEM;
+    return r & ~PROTO_TIME;
+}
+
 /* Asks the protocol for output until it has none or enough is on its way. */
 static void pump_pull(struct pump_conn *conn)
 {
@@ -51,6 +68,9 @@ static void pump_pull(struct pump_conn *conn)
         bool last = r <= 0 || out.last;
         if (r > 0)
             r = pump_send(conn, &out, r);
+        if (r >= 0 && out.time)
+            r = pump_tell_time(conn, clock_ns());
+        conn->ending |= r >= 0 && (out.close || (r & PROTO_CLOSE));
         if (r < 0)
             pump_fail(conn, -r);
         else if (last && conn->ending)
@@ -62,14 +82,35 @@ static void pump_pull(struct pump_conn *conn)
 
 static void pump_after(struct pump_conn *conn, int result)
 {
-    conn->in_event = false;
-    if (result < 0) {
-        pump_fail(conn, -result);
-        return;
+    if (result > 0) {
+        conn->ending |= (result & PROTO_CLOSE) != 0;
+        if (result & PROTO_TIME)
+            result = pump_tell_time(conn, clock_ns());
+        conn->ending |= result > 0 && (result & PROTO_CLOSE) != 0;
     }
-    if (result == PROTO_CLOSE)
-        conn->ending = true;
-    pump_pull(conn);
+    conn->in_event = false;
+    if (result < 0)
+        pump_fail(conn, -result);
+    else
+        pump_pull(conn);
+}
+
+/* The moment has come that the protocol asked for. */
+static void pump_on_time(struct timer *timer, uint64_t now_ns)
+{
+    struct pump_conn *conn =
+        (struct pump_conn *)((char *)timer - offsetof(struct pump_conn, timer));
+
+    if (conn->closing)
+        return;
+    conn->in_event = true;
+    pump_after(conn, pump_tell_time(conn, now_ns));
+}
+
+/* A connection is there: a protocol that goes by time learns what time it is. */
+static int pump_begin(struct pump_conn *conn)
+{
+    return conn->proto->tick != NULL ? pump_tell_time(conn, clock_ns()) : PROTO_OK;
 }
 
 static void pump_on_accept(void *context, struct engine_accepted *accepted)
@@ -91,7 +132,7 @@ static void pump_on_open(void *context)
     conn->in_event = true;
     if (conn->owner->opened != NULL)
         conn->owner->opened(conn);
-    pump_after(conn, PROTO_OK);
+    pump_after(conn, conn->closing ? PROTO_OK : pump_begin(conn));
 }
 
 static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
@@ -134,6 +175,8 @@ static void pump_on_closed(void *context, enum engine_reason reason, int err)
     struct pump_conn *conn = context;
     conn->handle = ENGINE_CONN_NONE;
     conn->closing = true;
+    if (timer_is_set(&conn->timer))
+        timer_cancel(conn->timers, &conn->timer);
     if (conn->failed != 0)
         conn->owner->closed(conn, ENGINE_CLOSED_ERROR, conn->failed);
     else
@@ -157,6 +200,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->queued_bytes = conn->received_bytes = 0;
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
+    conn->timer.fire = pump_on_time;
 }
 
 int pump_connect(struct pump_conn *conn, struct engine *engine, const struct addr *remote,
@@ -170,7 +214,13 @@ int pump_attach(struct pump_conn *conn, struct engine *engine,
                 const struct engine_accepted *accepted)
 {
     pump_start(conn, engine);
-    return engine->ops->attach(engine, accepted, conn, &conn->handle);
+    int r = engine->ops->attach(engine, accepted, conn, &conn->handle);
+    if (r < 0)
+        return r;
+    /* Here and now, since nobody says on_open of one that is open: some protocols speak first. */
+    conn->in_event = true;
+    pump_after(conn, pump_begin(conn));
+    return 0;
 }
 
 void pump_kick(struct pump_conn *conn)
@@ -185,6 +235,16 @@ void pump_close(struct pump_conn *conn, bool abort)
         return;
     conn->closing = true;
     conn->engine->ops->conn_close(conn->engine, conn->handle, abort);
+}
+
+void pump_drain(struct pump_conn *conn)
+{
+    if (conn->proto->drain == NULL) {
+        pump_close(conn, false);
+    } else if (conn->handle != ENGINE_CONN_NONE && !conn->closing) {
+        conn->in_event = true;
+        pump_after(conn, conn->proto->drain(conn->state));
+    }
 }
 
 void pump_send_end(struct pump_conn *conn)

@@ -6,6 +6,7 @@
 #ifndef LAB_PUMP_PUMP_H
 #define LAB_PUMP_PUMP_H
 
+#include "core/timer.h"
 #include "engines/engine.h"
 #include "proto/proto.h"
 
@@ -29,6 +30,8 @@ struct pump_conn {
     const struct proto_ops *proto;
     void *state;
     const struct pump_owner *owner;
+    struct timers *timers; /* the owner's, who runs them; for protocols that want to know time */
+    struct timer timer;
     uint64_t queued_bytes;
     uint64_t received_bytes; /* by this connection so far */
     int failed;              /* errno with which the protocol ended it */
@@ -47,7 +50,8 @@ struct pump_listener {
 /* Hand this to engine open. */
 extern const struct engine_events pump_events;
 
-/* conn's proto, state and owner must be set. 0 or -errno, nothing begun then. */
+/* conn's proto, state and owner must be set, and timers for a protocol with tick(). 0 or -errno,
+ * nothing begun then. */
 int pump_connect(struct pump_conn *conn, struct engine *engine, const struct addr *remote,
                  const struct addr *local);
 int pump_attach(struct pump_conn *conn, struct engine *engine,
@@ -56,6 +60,8 @@ int pump_attach(struct pump_conn *conn, struct engine *engine,
 void pump_kick(struct pump_conn *conn);
 /* Closes; closed() follows from inside poll. Harmless on one that is closing or gone. */
 void pump_close(struct pump_conn *conn, bool abort);
+/* Asks the protocol to come to an end by itself; closed() follows when it has. */
+void pump_drain(struct pump_conn *conn);
 /* FIN after what is queued. */
 void pump_send_end(struct pump_conn *conn);
 

@@ -63,7 +63,7 @@ static uint64_t echo_message_bytes(const void *options)
     return echo->one_way ? echo->write_bytes : echo->message_bytes;
 }
 
-static int echo_state_open(void *state, const void *options)
+static int echo_state_open(void *state, void *shared, const void *options)
 {
     const struct echo_serve_options *echo = options;
     uint64_t close_after = echo->close_after_reply       ? 1

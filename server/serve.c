@@ -44,6 +44,8 @@ struct server_worker {
     unsigned open_count;
     struct timers timers;
     struct timer sweep;
+    void *shared;       /* the workload's */
+    struct meter meter; /* of the workload's metrics */
     bool draining;
     bool waits; /* a worker a connection: waits for one (under the server's lock) */
     /* Accepted by another worker, to be attached here. */
@@ -55,6 +57,7 @@ struct server_worker {
 
 struct server_totals {
     uint64_t engine[ENGINE_COUNTERS_MAX];
+    uint64_t rows[METER_ROWS_MAX];
     uint64_t refused, idle_closed, accepted;
 };
 
@@ -76,6 +79,7 @@ struct server {
     uint64_t drain_until_ns;
     uint64_t ended[ENGINE_COUNTERS_MAX]; /* counters of instances that are closed */
     struct server_totals samples[2];
+    void *process; /* the workload's, of all workers */
 };
 
 static const struct metric_def server_metrics[] = {
@@ -132,7 +136,8 @@ static struct server_conn *conn_take(struct server_worker *worker)
         conn = calloc(1, sizeof(*conn) + workload->state_size);
         if (conn == NULL)
             return NULL;
-        if (workload->state_open(conn->state, worker->server->config.workload_options) < 0) {
+        if (workload->state_open(conn->state, worker->shared,
+                                 worker->server->config.workload_options) < 0) {
             free(conn);
             return NULL;
         }
@@ -141,6 +146,7 @@ static struct server_conn *conn_take(struct server_worker *worker)
     conn->pump.proto = workload->proto;
     conn->pump.state = conn->state;
     conn->pump.owner = &conn_owner;
+    conn->pump.timers = &worker->timers;
     conn->seen_bytes = UINT64_MAX;
     return conn;
 }
@@ -166,6 +172,8 @@ static void worker_attach(struct server_worker *worker, struct engine_accepted *
         worker->open->previous = conn;
     worker->open = conn;
     worker->open_count++;
+    if (worker->draining)
+        pump_drain(&conn->pump);
 }
 
 /* --- workers --- */
@@ -241,7 +249,7 @@ static void worker_begin_drain(struct server_worker *worker)
     worker->engine->ops->accept_pause(worker->engine);
     for (struct server_conn *conn = worker->open; conn != NULL; conn = next) {
         next = conn->next;
-        pump_close(&conn->pump, false);
+        pump_drain(&conn->pump);
     }
 }
 
@@ -253,7 +261,7 @@ static void worker_loop(struct server_worker *worker)
 
     for (;;) {
         uint64_t deadline_ns = timers_next_ns(&worker->timers);
-        if (worker->draining)
+        if (worker->draining && server->drain_until_ns < deadline_ns)
             deadline_ns = server->drain_until_ns;
         int r = ops->poll(worker->engine, deadline_ns);
         if (r < 0) {
@@ -266,7 +274,8 @@ static void worker_loop(struct server_worker *worker)
                 worker_begin_drain(worker);
             if (worker->open_count == 0 || clock_ns() >= server->drain_until_ns)
                 return;
-        } else if (deadline_ns != CLOCK_NEVER && (r == 0 || ++rounds >= SERVE_ROUNDS_A_LOOK)) {
+        }
+        if (deadline_ns != CLOCK_NEVER && (r == 0 || ++rounds >= SERVE_ROUNDS_A_LOOK)) {
             rounds = 0;
             timers_run(&worker->timers, clock_ns());
         }
@@ -345,6 +354,9 @@ static void worker_free(struct server_worker *worker)
         workload->state_close(conn->state);
         free(conn);
     }
+    if (worker->shared != NULL)
+        workload->worker_close(worker->shared);
+    meter_close(&worker->meter);
     timers_free(&worker->timers);
     pthread_mutex_destroy(&worker->mail_lock);
     free(worker->mail);
@@ -365,8 +377,17 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
         server->workers = grown;
         server->workers_room = room;
     }
+    const struct server_workload *workload = server->config.workload;
     struct server_worker *worker = calloc(1, sizeof(*worker));
-    if (worker == NULL || timers_reserve(&worker->timers, 1) < 0) {
+    if (worker == NULL || timers_reserve(&worker->timers, 1) < 0 ||
+        meter_open(&worker->meter, workload->metrics) < 0 ||
+        (workload->worker_open != NULL &&
+         workload->worker_open(&worker->shared, server->process, server->config.workload_options,
+                               &worker->meter) < 0)) {
+        if (worker != NULL) {
+            meter_close(&worker->meter);
+            timers_free(&worker->timers);
+        }
         free(worker);
         return NULL;
     }
@@ -486,24 +507,34 @@ static void acceptor_failed(struct pump_listener *listener, int err, uint64_t ba
 
 /* --- the server --- */
 
-static struct server *server_new(const struct server_config *config)
+static int server_new(struct server **out, const struct server_config *config,
+                      struct lab_error *err)
 {
     struct server *server = calloc(1, sizeof(*server));
     if (server == NULL)
-        return NULL;
+        return lab_fail(err, ENOMEM, "no memory for a server");
     server->config = *config;
+    if (config->workload->process_open != NULL) {
+        int r = config->workload->process_open(&server->process, config->workload_options, err);
+        if (r < 0) {
+            free(server);
+            return r;
+        }
+    }
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->started, NULL);
-    return server;
+    *out = server;
+    return 0;
 }
 
 int server_start(struct server **out, const struct server_config *config, struct lab_error *err)
 {
-    struct server *server = server_new(config);
+    struct server *server;
     struct server_worker *worker;
 
-    if (server == NULL)
-        return lab_fail(err, ENOMEM, "no memory for a server");
+    int r = server_new(&server, config, err);
+    if (r < 0)
+        return r;
     pthread_mutex_lock(&server->lock);
     worker = worker_start(server, true, err);
     if (worker != NULL) {
@@ -514,11 +545,11 @@ int server_start(struct server **out, const struct server_config *config, struct
     }
     for (unsigned i = 1; i < server->config.options.workers && worker != NULL; i++)
         worker = worker_start(server, config->options.reuseport, err);
-    int r = worker != NULL               ? 0
-            : server->workers_count == 0 ? -ENOMEM
-            : server->workers[server->workers_count - 1]->result < 0
-                ? server->workers[server->workers_count - 1]->result
-                : -EAGAIN;
+    r = worker != NULL               ? 0
+        : server->workers_count == 0 ? -ENOMEM
+        : server->workers[server->workers_count - 1]->result < 0
+            ? server->workers[server->workers_count - 1]->result
+            : -EAGAIN;
     server->serving = true;
     pthread_cond_broadcast(&server->started);
     pthread_mutex_unlock(&server->lock);
@@ -533,13 +564,14 @@ int server_start(struct server **out, const struct server_config *config, struct
 int server_join(struct server **out, const struct server_config *config, struct engine *engine,
                 struct lab_error *err)
 {
-    struct server *server = server_new(config);
-    if (server == NULL)
-        return lab_fail(err, ENOMEM, "no memory for a server");
+    struct server *server;
+    int r = server_new(&server, config, err);
+    if (r < 0)
+        return r;
     struct server_worker *worker = worker_new(server, engine);
-    int r = worker == NULL ? lab_fail(err, ENOMEM, "no memory for a worker")
-                           : engine->ops->listen(engine, &config->listen, &worker->listener,
-                                                 &server->address, err);
+    r = worker == NULL ? lab_fail(err, ENOMEM, "no memory for a worker")
+                       : engine->ops->listen(engine, &config->listen, &worker->listener,
+                                             &server->address, err);
     if (r < 0) {
         server_stop(server, 0);
         return r;
@@ -576,6 +608,8 @@ void server_stop(struct server *server, uint64_t drain_ns)
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_free(server->workers[i]);
     free(server->workers);
+    if (server->process != NULL)
+        server->config.workload->process_close(server->process);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }
@@ -607,6 +641,9 @@ void server_sample(struct server *server, unsigned index)
     for (unsigned i = 0; i < server->workers_count; i++)
         for (unsigned k = 0; server->workers[i]->running && k < ENGINE_COUNTERS_MAX; k++)
             totals->engine[k] += counter_read(&server->workers[i]->engine->counters[k]);
+    memset(totals->rows, 0, sizeof(totals->rows));
+    for (unsigned i = 0; i < server->workers_count; i++)
+        meter_sum(&server->workers[i]->meter, totals->rows);
     pthread_mutex_unlock(&server->lock);
     totals->accepted = atomic_load(&server->accepted);
     totals->refused = atomic_load(&server->refused);
@@ -625,4 +662,5 @@ void server_record(struct server *server, Lab__Record *record)
     record_add_value(record, &server_metrics[1], (double)(after->refused - before->refused));
     record_add_value(record, &server_metrics[2],
                      (double)(after->idle_closed - before->idle_closed));
+    record_add_meter(record, &server->workers[0]->meter, before->rows, after->rows);
 }

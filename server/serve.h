@@ -6,6 +6,7 @@
 #ifndef LAB_SERVER_SERVE_H
 #define LAB_SERVER_SERVE_H
 
+#include "core/meter.h"
 #include "core/record.h"
 #include "pump/pump.h"
 #include "server/workload.h"
@@ -19,9 +20,17 @@ struct server_workload {
     /* For sizing receive buffers, bytes; 0 = unknown. */
     uint64_t (*message_bytes)(const void *options);
     const struct proto_ops *proto;
+    /* What it measures, counters and gauges only; NULL: nothing. Rows are named by place. */
+    const struct metric_def *metrics;
+    /* What the whole process serves (read once, read-only from then on), and what one worker's
+     * connections share; *process and *shared may be NULL, and the functions too. */
+    int (*process_open)(void **process, const void *options, struct lab_error *err);
+    void (*process_close)(void *process);
+    int (*worker_open)(void **shared, void *process, const void *options, struct meter *meter);
+    void (*worker_close)(void *shared);
     size_t state_size; /* of a connection's protocol state */
-    /* Once for each piece of memory; reset before each connection in it. */
-    int (*state_open)(void *state, const void *options);
+    /* Once for each piece of memory; reset after each connection in it. */
+    int (*state_open)(void *state, void *shared, const void *options);
     void (*state_reset)(void *state);
     void (*state_close)(void *state);
 };

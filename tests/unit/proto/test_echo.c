@@ -23,7 +23,7 @@ static void hear_progress(void *context, uint64_t bytes)
     heard->progress_bytes += bytes;
 }
 
-static void hear_answered(void *context, unsigned slot)
+static void hear_answered(void *context, unsigned slot, uint64_t bytes)
 {
     struct heard *heard = context;
     heard->answered[heard->answered_count++] = slot;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "pump/pump.h"
 
 /* --- an engine that only remembers --- */
@@ -64,7 +65,10 @@ struct script {
     unsigned inputs, asked, sent_calls;
     unsigned on_sent_more; /* outputs that come with sent() */
     struct buf *buf;       /* what it sends, else memory */
-    bool says_last;
+    bool says_last, says_close, says_time;
+    unsigned ticks, drains;
+    uint64_t told_ns, next_ns; /* tick(): the time that it was told last, and what it asks for */
+    int tick_result, drain_result;
 };
 
 static uint8_t payload[1 << 20];
@@ -94,6 +98,8 @@ static int script_output(void *state, struct proto_output *out)
                                        : seg_memory(payload, script->size);
     out->cookie = script->cookie;
     out->last = script->says_last;
+    out->close = script->says_close;
+    out->time = script->says_time;
     return 1;
 }
 
@@ -113,6 +119,34 @@ static const struct proto_ops script_proto = {
     .eof = script_eof,
     .output = script_output,
     .sent = script_sent,
+};
+
+static int script_tick(void *state, uint64_t now_ns, uint64_t *next_ns)
+{
+    struct script *script = state;
+    script->ticks++;
+    script->told_ns = now_ns;
+    if (script->next_ns != 0)
+        *next_ns = script->next_ns;
+    return script->tick_result;
+}
+
+static int script_drain(void *state)
+{
+    struct script *script = state;
+    script->drains++;
+    return script->drain_result;
+}
+
+/* The same, with a sense of time and a way to end. */
+static const struct proto_ops timed_proto = {
+    .name = "timed",
+    .input = script_input,
+    .eof = script_eof,
+    .output = script_output,
+    .sent = script_sent,
+    .tick = script_tick,
+    .drain = script_drain,
 };
 
 static enum engine_reason closed_reason;
@@ -137,15 +171,17 @@ struct fixture {
     struct fake fake;
     struct script script;
     struct pump_conn conn;
+    struct timers timers;
 };
 
-static void set_up(struct fixture *f)
+static void set_up_with(struct fixture *f, const struct proto_ops *proto)
 {
     memset(f, 0, sizeof(*f));
     f->fake.engine.ops = &fake_ops;
     f->fake.engine.events = &pump_events;
     f->script.size = 100;
-    f->conn.proto = &script_proto;
+    f->conn.proto = proto;
+    f->conn.timers = &f->timers;
     f->conn.state = &f->script;
     f->conn.owner = &owner;
     closed_err = closed_count = opened_count = 0;
@@ -153,6 +189,11 @@ static void set_up(struct fixture *f)
     cr_assert_eq(f->fake.context, &f->conn);
     pump_events.on_open(&f->conn);
     cr_assert_eq(opened_count, 1);
+}
+
+static void set_up(struct fixture *f)
+{
+    set_up_with(f, &script_proto);
 }
 
 static void keep(struct buf *buf)
@@ -318,4 +359,92 @@ Test(pump, eof_without_a_say_closes_in_order, .timeout = 10)
     cr_assert_eq(f.fake.closes, 1, "a second close in order is none");
     pump_close(&f.conn, true);
     cr_assert_eq(f.fake.closes, 2, "an abort goes through");
+}
+
+Test(pump, a_protocol_is_told_the_time_when_its_connection_begins, .timeout = 10)
+{
+    struct fixture f;
+    uint64_t before_ns = clock_ns();
+    set_up_with(&f, &timed_proto);
+    cr_assert_eq(f.script.ticks, 1);
+    cr_assert_geq(f.script.told_ns, before_ns);
+    cr_assert_eq(timers_next_ns(&f.timers), CLOCK_NEVER, "it asked for nothing");
+    receive(&f);
+    cr_assert_eq(f.script.ticks, 1, "what has nothing to do with time reads no clock");
+    timers_free(&f.timers);
+}
+
+Test(pump, a_protocol_is_called_when_it_asked_to_be_and_its_output_goes_out, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    f.script.input_result = PROTO_TIME;
+    f.script.next_ns = 5000;
+    receive(&f);
+    cr_assert_eq(f.script.ticks, 2);
+    cr_assert_eq(timers_next_ns(&f.timers), 5000);
+    f.script.next_ns = 0;
+    f.script.left = 1;
+    cr_assert_eq(timers_run(&f.timers, 6000), 1);
+    cr_assert_eq(f.script.told_ns, 6000);
+    cr_assert_eq(f.fake.sends, 1);
+    cr_assert_eq(timers_next_ns(&f.timers), CLOCK_NEVER);
+    timers_free(&f.timers);
+}
+
+Test(pump, an_output_may_ask_for_the_time_too, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    f.script.says_time = true;
+    f.script.left = 1;
+    f.script.next_ns = 7000;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.script.ticks, 2);
+    cr_assert_eq(timers_next_ns(&f.timers), 7000);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_BY_PEER, 0);
+    cr_assert_eq(timers_next_ns(&f.timers), CLOCK_NEVER, "nobody is called after the end");
+    timers_free(&f.timers);
+}
+
+Test(pump, a_time_out_may_end_the_connection, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    f.script.input_result = PROTO_TIME;
+    f.script.next_ns = 5000;
+    receive(&f);
+    f.script.tick_result = -ETIMEDOUT;
+    timers_run(&f.timers, 5000);
+    cr_assert(f.fake.aborted);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_LOCALLY, 0);
+    cr_assert_eq(closed_err, ETIMEDOUT);
+    timers_free(&f.timers);
+}
+
+Test(pump, draining_closes_at_once_what_knows_no_end, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    pump_drain(&f.conn);
+    cr_assert_eq(f.fake.closes, 1);
+    cr_assert_not(f.fake.aborted);
+}
+
+Test(pump, draining_waits_for_the_output_that_says_close, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    pump_drain(&f.conn);
+    cr_assert_eq(f.script.drains, 1);
+    cr_assert_eq(f.fake.closes, 0);
+    receive(&f);
+    cr_assert_eq(f.script.inputs, 1, "it is still heard");
+    f.script.left = 1;
+    f.script.says_close = f.script.says_last = true;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.fake.sends, 1);
+    cr_assert_eq(f.fake.closes, 1);
+    cr_assert_not(f.fake.aborted);
+    timers_free(&f.timers);
 }
