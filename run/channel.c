@@ -6,11 +6,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 
 #define CHANNEL_HEAD_BYTES 4u
+#define CHANNEL_ALIGN      (2 * sizeof(void *))
 
 void channel_open(struct channel *channel, int in, int out)
 {
@@ -27,10 +29,18 @@ void channel_close(struct channel *channel)
     *channel = (struct channel){.in = -1, .out = -1};
 }
 
+/* A write to who is gone fails, and is no signal: it would end the controller. A pipe, which
+ * cannot be told so, is only ever a child's, and that ignores the signal. */
+static ssize_t write_some(int fd, const uint8_t *data, size_t size)
+{
+    ssize_t n = send(fd, data, size, MSG_NOSIGNAL);
+    return n < 0 && errno == ENOTSOCK ? write(fd, data, size) : n;
+}
+
 static int write_all(int fd, const uint8_t *data, size_t size)
 {
     while (size > 0) {
-        ssize_t n = write(fd, data, size);
+        ssize_t n = write_some(fd, data, size);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN) {
@@ -101,11 +111,32 @@ static int read_some(struct channel *channel)
     return 0;
 }
 
+/* Two bytes of a message can stand for a struct of sixty: what it unpacks to is bounded too. */
+static void *budget_alloc(void *left, size_t size)
+{
+    size_t rounded = (size + CHANNEL_ALIGN - 1) / CHANNEL_ALIGN * CHANNEL_ALIGN + CHANNEL_ALIGN;
+    size_t *budget = left;
+
+    if (rounded > *budget)
+        return NULL;
+    *budget -= rounded;
+    return malloc(size);
+}
+
+static void budget_free(void *left, void *memory)
+{
+    (void)left;
+    free(memory);
+}
+
 static int unpack(struct channel *channel, const ProtobufCMessageDescriptor *type,
                   ProtobufCMessage **message)
 {
-    size_t size = channel->used - CHANNEL_HEAD_BYTES;
-    *message = protobuf_c_message_unpack(type, NULL, size, channel->buffer + CHANNEL_HEAD_BYTES);
+    size_t size = channel->used - CHANNEL_HEAD_BYTES, budget = CHANNEL_UNPACKED_MAX;
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
+
+    *message =
+        protobuf_c_message_unpack(type, &allocator, size, channel->buffer + CHANNEL_HEAD_BYTES);
     channel->used = 0;
     return *message != NULL ? 0 : -EPROTO;
 }

@@ -11,7 +11,9 @@
 
 #include <protobuf-c/protobuf-c.h>
 
-#define CHANNEL_MESSAGE_MAX (64u << 20)
+/* A record of some twenty full histograms; and what the structs of a message may take. */
+#define CHANNEL_MESSAGE_MAX  (16u << 20)
+#define CHANNEL_UNPACKED_MAX (64u << 20)
 
 struct channel {
     int in, out;
@@ -24,9 +26,9 @@ void channel_close(struct channel *channel); /* closes the fds */
 
 /* Writes all of it. -EPIPE: the other side is gone; -EMSGSIZE: too long; -ENOMEM. */
 int channel_send(struct channel *channel, const ProtobufCMessage *message);
-/* The next whole message, to be freed with protobuf_c_message_free_unpacked(); waits until
- * deadline_ns (CLOCK_MONOTONIC). -ETIMEDOUT; -EPIPE: the other side is gone; -EPROTO: what came
- * is no such message; -ENOMEM. */
+/* The next whole message, to be freed with protobuf_c_message_free_unpacked(message, NULL); waits
+ * until deadline_ns (CLOCK_MONOTONIC). -ETIMEDOUT; -EPIPE: the other side is gone; -EPROTO: what
+ * came is no such message, or too large; -ENOMEM. */
 int channel_receive(struct channel *channel, const ProtobufCMessageDescriptor *type,
                     uint64_t deadline_ns, ProtobufCMessage **message);
 /* Reads what is there without waiting, then as channel_receive with a deadline in the past:

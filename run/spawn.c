@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 
 extern char **environ;
 
@@ -213,10 +214,11 @@ void spawn_end(struct spawn *child, uint64_t patience_ns)
     if (child->pid == 0)
         return;
     channel_close(&child->channel);
+    /* The group, since what is named by `via` may itself have started somebody. */
     if (!spawn_wait(child, clock_ns() + patience_ns)) {
-        kill(child->pid, SIGTERM);
+        kill(-child->pid, SIGTERM);
         if (!spawn_wait(child, clock_ns() + NS_PER_S)) {
-            kill(child->pid, SIGKILL);
+            kill(-child->pid, SIGKILL);
             spawn_wait(child, CLOCK_NEVER - NS_PER_S);
         }
     }
@@ -253,7 +255,8 @@ void spawn_describe(const struct spawn *child, char *out, size_t out_size)
     used += (size_t)snprintf(out + used, out_size - used, "; last words: ");
     for (size_t i = from; i < size && used + 1 < out_size; i++) {
         unsigned char c = (unsigned char)child->words[i];
-        out[used++] = c == '\n' ? '|' : c < ' ' || c == 127 ? ' ' : (char)c;
+        out[used++] = c == '\n' ? '|' : (char)c;
     }
     out[used < out_size ? used : out_size - 1] = '\0';
+    text_clean(out);
 }
