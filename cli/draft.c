@@ -576,6 +576,8 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
         c->asked_ops_per_s = (double)load->rate;
         c->client_processes = draft_processes(&client.caps, load->workers);
         c->server_processes = draft_processes(&server.caps, draft->serve.workers);
+        c->client_threads = (uint32_t)(load->workers > 0 ? load->workers : 1);
+        c->server_threads = (uint32_t)(draft->serve.workers > 0 ? draft->serve.workers : 1);
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;
         snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");

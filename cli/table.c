@@ -508,17 +508,16 @@ void table_print_host(const struct run_result *run, FILE *out, unsigned width)
     const char *kernel = facts_find(&env->facts, "kernel");
     const struct run_settings *settings = &run->settings;
     char pinned[200] = "not pinned";
-    bool remote = settings->server_via != NULL || settings->client_via != NULL;
+    bool apart = false;
 
     for (size_t i = 0; i < run->cases_count; i++)
-        remote |= run->cases[i].server_address != NULL && strcmp(run->cases[i].link, "lo") != 0 &&
-                  strcmp(run->cases[i].link, "unix") != 0;
+        apart |= run_ends_apart(settings, &run->cases[i]);
     if (settings->pin && settings->server_cpus != NULL && settings->client_cpus != NULL)
         snprintf(pinned, sizeof(pinned), "server CPU %s, client CPU %s", settings->server_cpus,
                  settings->client_cpus);
     table_line(&table, "host  %.8s, %u core%s, %s; %s; %s", env->fingerprint, env->cores,
                env->cores == 1 ? "" : "s", kernel == NULL ? "kernel unknown" : kernel, pinned,
-               remote ? "the ends are apart" : "both ends on this host");
+               apart ? "the ends are apart" : "both ends on this host");
     table_print_run(&table);
 }
 

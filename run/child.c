@@ -113,6 +113,15 @@ static int say_ready(const struct child_side *side)
     return r;
 }
 
+static int say_clock(void)
+{
+    Lab__Report report = LAB__REPORT__INIT;
+
+    report.what_case = LAB__REPORT__WHAT_CLOCK_NS;
+    report.clock_ns = clock_ns();
+    return child_say(&report);
+}
+
 static int say_finished(uint64_t t0_ns, uint64_t t1_ns)
 {
     Lab__Finished finished = LAB__FINISHED__INIT;
@@ -269,6 +278,8 @@ int child_run(const struct child_side *side, unsigned index)
             break;
         if (order->what_case == LAB__ORDER__WHAT_WINDOW)
             r = child_measure(side, index, order->window);
+        else if (order->what_case == LAB__ORDER__WHAT_CLOCK)
+            r = say_clock();
         else if (order->what_case == LAB__ORDER__WHAT_STOP)
             r = 1;
         lab__order__free_unpacked(order, NULL);

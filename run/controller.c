@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "run/pin.h"
 #include "run/plan.h"
 #include "run/run.h"
 #include "run/trial.h"
@@ -39,19 +41,39 @@ static void make_id(char id[37])
              b[14], b[15]);
 }
 
-/* Sides that were not given CPUs get them by default; a host with only one has none to give. */
-static void choose_cpus(struct run_settings *settings)
+/* A side that was not given CPUs gets some, enough for the case with the most threads; a host with
+ * too few has none to give. */
+static void choose_cpus(struct run_result *result)
 {
-    char server[64], client[64];
+    struct run_settings *settings = &result->settings;
+    char server[PIN_TEXT_MAX], client[PIN_TEXT_MAX];
+    cpu_set_t mine;
+    struct pin_request request = {
+        .root = "",
+        .mine = &mine,
+        .servers = 1,
+        .clients = 1,
+        .server_given = settings->server_cpus,
+        .client_given = settings->client_cpus,
+    };
 
-    if (!settings->pin || settings->server_cpus != NULL || settings->client_cpus != NULL)
+    for (size_t i = 0; i < result->cases_count; i++) {
+        const struct run_case *c = &result->cases[i];
+        request.servers = c->server_threads > request.servers ? c->server_threads : request.servers;
+        request.clients = c->client_threads > request.clients ? c->client_threads : request.clients;
+    }
+    if (!settings->pin || sched_getaffinity(0, sizeof(mine), &mine) < 0)
         return;
-    if (run_pin_choose(server, sizeof(server), client, sizeof(client)) < 0) {
-        settings->pin = false;
+    if (pin_choose(&request, server, client) < 0) {
+        settings->pin = settings->server_cpus != NULL || settings->client_cpus != NULL;
         return;
     }
-    settings->server_cpus = strdup(server);
-    settings->client_cpus = strdup(client);
+    settings->server_cpus_chosen = settings->server_cpus == NULL;
+    settings->client_cpus_chosen = settings->client_cpus == NULL;
+    if (settings->server_cpus_chosen)
+        settings->server_cpus = strdup(server);
+    if (settings->client_cpus_chosen)
+        settings->client_cpus = strdup(client);
 }
 
 /* A client for each place that was named for one. */
@@ -190,7 +212,6 @@ struct execution {
     uint64_t begun_ns;
     double planned_s;
     int signals;
-    bool bbr_without_fq;
 };
 
 static double seconds_to_go(const struct execution *x)
@@ -199,6 +220,15 @@ static double seconds_to_go(const struct execution *x)
     if (x->done == 0)
         return x->planned_s;
     return spent_s / x->done * (x->total - x->done);
+}
+
+/* "" if there is no such fact. */
+static const char *env_fact(const struct run_env *env, const char *name)
+{
+    for (size_t i = 0; i < env->facts.count; i++)
+        if (strcmp(env->facts.items[i].name, name) == 0)
+            return env->facts.items[i].value;
+    return "";
 }
 
 static bool is_to_run(const struct run_case *c)
@@ -211,7 +241,7 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
     const struct run_settings *settings = &x->result->settings;
     const struct run_observer *o = x->observer;
     struct hostwatch watched[2] = {0};
-    bool fatal = false;
+    unsigned fatal = 0;
 
     struct run_trial *grown = realloc(c->trials, (c->trials_count + 1) * sizeof(*grown));
     if (grown == NULL)
@@ -244,8 +274,11 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
     if (!trial->failed) {
         const struct verdict_facts facts = {
             .max_errors = settings->max_errors,
-            .host_bbr_without_fq = x->bbr_without_fq,
+            .system_cc = env_fact(&x->result->env, "congestion_control"),
+            .fq = strcmp(env_fact(&x->result->env, "default_qdisc"), "fq") == 0,
+            .apart = run_ends_apart(settings, c),
             .virtual_machine = x->result->env.shared_host,
+            .cores = x->result->env.cores,
             .before = &watched[0],
             .after = &watched[1],
         };
@@ -255,8 +288,8 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
             trial->syn_retries = watched[1].syn_retries - watched[0].syn_retries;
         }
         verdict_judge(c, trial, &facts);
-    } else if (fatal) {
-        c->status = RUN_FAILED;
+    } else if (fatal != 0) {
+        c->status = fatal == 77 ? RUN_CANNOT_RUN : RUN_FAILED;
         snprintf(c->reason, sizeof(c->reason), "%s", trial->reason);
     }
     if (o->trial_ended != NULL)
@@ -305,14 +338,6 @@ static void settle_cases(struct run_result *result, bool interrupted)
     }
 }
 
-static bool env_has_warning(const struct run_env *env, const char *id)
-{
-    for (size_t i = 0; i < env->warnings_count; i++)
-        if (strcmp(env->warnings[i].id, id) == 0)
-            return true;
-    return false;
-}
-
 int run_execute(struct run_result *result, const struct run_observer *observer,
                 struct lab_error *err)
 {
@@ -329,9 +354,8 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
     int r = 0;
 
     run_env_read(&result->env);
-    x.bbr_without_fq = env_has_warning(&result->env, "bbr-without-fq");
-    choose_cpus(&result->settings);
     place_clients(result);
+    choose_cpus(result);
     make_id(result->id);
     strftime(result->started_at, sizeof(result->started_at), "%Y-%m-%dT%H:%M:%SZ",
              gmtime_r(&now, &utc));

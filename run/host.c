@@ -110,6 +110,7 @@ static void read_cpu(struct run_env *env)
     const char *found = read_value("/proc/cpuinfo", "flags", flags, sizeof(flags));
     env->shared_host = found != NULL && strstr(flags, " hypervisor") != NULL;
     fact(env, "virtual_machine", found == NULL ? NULL : env->shared_host ? "yes" : "no");
+    fact_file(env, "frequency_khz", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq");
     fact_file(env, "governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
     fact_file(env, "no_turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo");
     fact_file(env, "smt", "/sys/devices/system/cpu/smt/control");

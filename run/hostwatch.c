@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/parse.h"
+
+#define HOSTWATCH_FREQUENCIES_MAX 8
 
 static FILE *open_below(const char *root, const char *path)
 {
@@ -41,7 +44,7 @@ static void take_stat(struct hostwatch *watch, const char *root)
 static void take_netstat(struct hostwatch *watch, const char *root)
 {
     FILE *file = open_below(root, "/proc/net/netstat");
-    static char names[16384], values[16384];
+    static char names[16384], values[16384]; /* the controller has one thread */
 
     if (file == NULL)
         return;
@@ -89,4 +92,23 @@ void hostwatch_take(struct hostwatch *watch, const char *root)
     take_stat(watch, root);
     take_netstat(watch, root);
     take_swap(watch, root);
+}
+
+void hostwatch_frequencies(struct hostwatch *watch, const char *root, const char *cpu_list)
+{
+    unsigned cpus[HOSTWATCH_FREQUENCIES_MAX];
+    char path[128];
+    unsigned long long khz;
+
+    int count = parse_cpu_list(cpu_list, "cpus", cpus, HOSTWATCH_FREQUENCIES_MAX, NULL);
+    for (int i = 0; i < count; i++) {
+        snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/cpufreq/scaling_cur_freq",
+                 cpus[i]);
+        FILE *file = cpus[i] < HOSTWATCH_CPUS ? open_below(root, path) : NULL;
+        if (file == NULL)
+            continue;
+        if (fscanf(file, "%llu", &khz) == 1)
+            watch->khz[cpus[i]] = khz;
+        fclose(file);
+    }
 }

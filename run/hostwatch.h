@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define HOSTWATCH_CPUS 256
+#define HOSTWATCH_CPUS 1024
 
 struct hostwatch {
     uint64_t at_ns;
@@ -17,10 +17,13 @@ struct hostwatch {
     uint64_t busy_ns[HOSTWATCH_CPUS], steal_ns[HOSTWATCH_CPUS]; /* ticks of 10 ms as a rule */
     uint64_t listen_drops, syn_retries;
     uint64_t swapped_pages;
-    uint64_t tick_ns; /* resolution of the two above */
+    uint64_t tick_ns;             /* resolution of the two above */
+    uint64_t khz[HOSTWATCH_CPUS]; /* 0: not observed */
 };
 
 /* root: "" or a directory that stands for / in tests. */
 void hostwatch_take(struct hostwatch *watch, const char *root);
+/* Adds how fast these CPUs are now: of few of them, since reading one may interrupt it. */
+void hostwatch_frequencies(struct hostwatch *watch, const char *root, const char *cpu_list);
 
 #endif

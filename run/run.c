@@ -33,6 +33,17 @@ const char *run_status_name(enum run_status status)
     return names[status];
 }
 
+bool run_ends_apart(const struct run_settings *settings, const struct run_case *c)
+{
+    static const char *const local[] = {"lo", "lo6", "unix", "memory", NULL};
+
+    for (unsigned i = 0; local[i] != NULL; i++)
+        if (strcmp(c->link, local[i]) == 0)
+            return false;
+    return c->server_address != NULL || settings->server_via != NULL ||
+           settings->client_via != NULL;
+}
+
 static void process_free(struct run_process *processes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

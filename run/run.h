@@ -39,7 +39,9 @@ struct run_verdict {
 /* A process of a trial and what it recorded. */
 struct run_process {
     Lab__Ready *ready;
-    Lab__Record *record; /* NULL: it sent none */
+    Lab__Record *record;     /* NULL: it sent none; t0 and t1 are of the controller's clock */
+    int64_t clock_offset_ns; /* another host's clock minus ours, and how sure that is; else 0 */
+    uint64_t clock_error_ns;
 };
 
 struct run_trial {
@@ -81,6 +83,7 @@ struct run_case {
     bool both_sides;        /* one process plays both (caps.both_sides) */
     bool server_measured;   /* --server, or the engines differ: generator-bound applies */
     uint32_t client_processes, server_processes; /* 1 unless one_per_process and -t N */
+    uint32_t client_threads, server_threads;     /* at work at once, over all its processes */
     char wait[8];                                /* sleep or spin */
     uint64_t warmup_ns, duration_ns;
     enum run_status status; /* RUN_CANNOT_RUN, RUN_NOT_BUILT: skipped, with reason */
@@ -100,7 +103,8 @@ struct run_settings {
     unsigned rounds;
     uint64_t seed;
     uint64_t timeout_ns;
-    char *client_cpus, *server_cpus; /* lists, or NULL: chosen; pin false: none */
+    char *client_cpus, *server_cpus; /* lists, or NULL: chosen by run_execute(); pin false: none */
+    bool client_cpus_chosen, server_cpus_chosen; /* a case takes as many as it has threads */
     bool pin;
     char *server_via;  /* command prefix, or NULL */
     char **client_via; /* NULL-terminated list of prefixes, or NULL: one client here */
@@ -155,10 +159,8 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
 /* Order statistics, merged histograms, ratios over the trials so far (for provisional tables). */
 void run_summarise(struct run_result *result);
 void run_env_read(struct run_env *env);
+/* Whether a case's ends may be on different hosts. */
+bool run_ends_apart(const struct run_settings *settings, const struct run_case *c);
 void run_result_free(struct run_result *result);
-
-/* Which CPUs the two sides get by default on this host, from the inherited cpuset: different
- * physical cores. Lists as text. -ENODEV with fewer than two CPUs: both strings are "". */
-int run_pin_choose(char *server, size_t server_size, char *client, size_t client_size);
 
 #endif

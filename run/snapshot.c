@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "run/pin.h"
 
 void snapshot_take(struct snapshot *snapshot)
 {
@@ -61,21 +62,7 @@ Lab__Process *snapshot_process(const struct snapshot *before, const struct snaps
 const char *snapshot_cpus(char *out, size_t out_size)
 {
     cpu_set_t set;
-    size_t used = 0;
 
     out[0] = '\0';
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return out;
-    for (int cpu = 0; cpu < CPU_SETSIZE && used + 12 < out_size; cpu++) {
-        int last = cpu;
-        if (!CPU_ISSET(cpu, &set))
-            continue;
-        while (last + 1 < CPU_SETSIZE && CPU_ISSET(last + 1, &set))
-            last++;
-        used += (size_t)snprintf(out + used, out_size - used, used > 0 ? ",%d" : "%d", cpu);
-        if (last > cpu)
-            used += (size_t)snprintf(out + used, out_size - used, "-%d", last);
-        cpu = last;
-    }
-    return out;
+    return sched_getaffinity(0, sizeof(set), &set) < 0 ? out : pin_format(&set, out, out_size);
 }

@@ -80,6 +80,14 @@ static bool is_engine(const struct run_case *c, const char *name)
     return strncmp(c->client_spec, name, size) == 0 && c->client_spec[size] == '\0';
 }
 
+static bool has_figures(const struct run_case *c)
+{
+    for (size_t i = 0; i < c->trials_count; i++)
+        if (!c->trials[i].failed)
+            return true;
+    return false;
+}
+
 /* Asked for by --reference; else epoll, which everybody knows; else the first that ran. */
 static const struct run_case *find_reference(const struct run_result *result,
                                              const struct run_case *of)
@@ -88,7 +96,7 @@ static const struct run_case *find_reference(const struct run_result *result,
 
     for (size_t i = 0; i < result->cases_count; i++) {
         const struct run_case *c = &result->cases[i];
-        if (c->trials_count == 0 || !same_question(c, of))
+        if (!has_figures(c) || !same_question(c, of))
             continue;
         if (result->settings.reference_spec != NULL &&
             is_engine(c, result->settings.reference_spec))

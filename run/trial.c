@@ -13,8 +13,11 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 #include "run/channel.h"
 #include "run/link.h"
+#include "run/offset.h"
+#include "run/pin.h"
 #include "run/spawn.h"
 
 #define TRIAL_SERVER_READY_NS  (10 * NS_PER_S)
@@ -22,6 +25,8 @@
 #define TRIAL_RECORD_MARGIN_NS (10 * NS_PER_S)
 #define TRIAL_HEAD_START_NS    (10 * NS_PER_MS) /* for the window's order to reach everyone */
 #define TRIAL_END_PATIENCE_NS  (3 * NS_PER_S)
+#define TRIAL_CLOCK_ASKED      8
+#define TRIAL_CLOCK_NS         (10 * NS_PER_S)
 #define TRIAL_ARGS_MAX         256
 
 struct member {
@@ -31,10 +36,12 @@ struct member {
     Lab__Record *record;
     Lab__Finished *finished;
     Lab__Failure *failure;
-    bool gone;               /* its channel ended, or broke */
-    int broke;               /* errno with which it broke, or 0 */
-    int64_t clock_offset_ns; /* its clock minus ours, where that is another host's */
-    uint64_t asked_ns;
+    bool gone;                  /* its channel ended, or broke */
+    bool broke;                 /* it sent what is no message */
+    struct lab_error complaint; /* ... why not; "" if that is not known */
+    bool elsewhere;             /* on another host, for all that is known */
+    uint64_t asked_ns;          /* what time it is there; 0: it has answered */
+    struct offset clock;
 };
 
 struct trial {
@@ -45,28 +52,51 @@ struct trial {
     size_t count, servers;
     uint64_t start_ns, t0_ns, t1_ns;
     bool interrupted;
-    bool fatal;
-    char *reason; /* of the run_trial */
+    unsigned fatal; /* exit code, or 0 */
+    char *reason;   /* of the run_trial */
     size_t reason_size;
 };
 
 /* --- waiting --- */
 
+static void member_take_ready(struct member *member, Lab__Report *report)
+{
+    if (member->ready != NULL)
+        return;
+    if (record_check_ready(report->ready, &member->complaint) < 0) {
+        member->broke = true;
+        return;
+    }
+    member->ready = report->ready;
+    report->ready = NULL;
+}
+
+static void member_take_record(struct member *member, Lab__Report *report)
+{
+    if (member->record != NULL)
+        return;
+    if (record_check(report->record, &member->complaint) < 0) {
+        member->broke = true;
+        return;
+    }
+    member->record = report->record;
+    report->record = NULL;
+}
+
+static void member_take_clock(struct member *member, uint64_t theirs_ns)
+{
+    if (member->asked_ns != 0)
+        offset_add(&member->clock, member->asked_ns, theirs_ns, clock_ns());
+    member->asked_ns = 0;
+}
+
+/* Nothing of it is believed before it has been looked at. */
 static void member_take_report(struct member *member, Lab__Report *report)
 {
     switch (report->what_case) {
-    case LAB__REPORT__WHAT_READY:
-        if (member->ready == NULL) {
-            member->ready = report->ready;
-            report->ready = NULL;
-        }
-        break;
-    case LAB__REPORT__WHAT_RECORD:
-        if (member->record == NULL) {
-            member->record = report->record;
-            report->record = NULL;
-        }
-        break;
+    case LAB__REPORT__WHAT_READY: member_take_ready(member, report); break;
+    case LAB__REPORT__WHAT_RECORD: member_take_record(member, report); break;
+    case LAB__REPORT__WHAT_CLOCK_NS: member_take_clock(member, report->clock_ns); break;
     case LAB__REPORT__WHAT_FINISHED:
         if (member->finished == NULL) {
             member->finished = report->finished;
@@ -76,31 +106,30 @@ static void member_take_report(struct member *member, Lab__Report *report)
     case LAB__REPORT__WHAT_FAILURE:
         if (member->failure == NULL) {
             member->failure = report->failure;
+            text_clean(member->failure->text);
             report->failure = NULL;
         }
         break;
     default: break;
     }
-    /* What was taken out is ours now; the rest goes with its envelope. */
-    if (report->what_case != LAB__REPORT__WHAT_NOTE && report->ready == NULL)
-        report->what_case = LAB__REPORT__WHAT__NOT_SET;
     lab__report__free_unpacked(report, NULL);
 }
 
 static void member_read(struct member *member)
 {
-    for (;;) {
+    while (!member->broke) {
         ProtobufCMessage *message = NULL;
         int r = channel_take(&member->spawn.channel, &lab__report__descriptor, &message);
         if (r == -EAGAIN)
             return;
         if (r < 0) {
             member->gone = true;
-            member->broke = r == -EPIPE ? 0 : -r;
+            member->broke = r != -EPIPE;
             return;
         }
         member_take_report(member, (Lab__Report *)message);
     }
+    member->gone = true;
 }
 
 /* Waits for anything, until deadline_ns. False when nothing came before it. */
@@ -143,12 +172,13 @@ static void trial_blame(struct trial *trial, struct member *member, const char *
     if (member->failure != NULL) {
         snprintf(trial->reason, trial->reason_size, "%s", member->failure->text);
         /* What was typed, or what the machine lacks, will not be better next time. */
-        trial->fatal = member->failure->exit_code == 2 || member->failure->exit_code == 77;
+        if (member->failure->exit_code == 2 || member->failure->exit_code == 77)
+            trial->fatal = member->failure->exit_code;
         return;
     }
-    if (member->broke != 0) {
-        snprintf(trial->reason, trial->reason_size, "the %s sent what is no message of lab %s",
-                 side, when);
+    if (member->broke) {
+        snprintf(trial->reason, trial->reason_size, "the %s sent what is no message of lab %s%s%s",
+                 side, when, member->complaint.text[0] != '\0' ? ": " : "", member->complaint.text);
         return;
     }
     spawn_wait(&member->spawn, clock_ns() + NS_PER_S);
@@ -195,6 +225,11 @@ static bool has_finished(const struct member *member)
     return member->finished != NULL;
 }
 
+static bool has_clock(const struct member *member)
+{
+    return member->asked_ns == 0;
+}
+
 static bool has_record(const struct member *member)
 {
     return member->record != NULL;
@@ -207,6 +242,7 @@ struct words {
     size_t count;
     char numbers[8][32];
     unsigned numbers_used;
+    char cpus[PIN_TEXT_MAX];
 };
 
 static void words_add(struct words *words, const char *word)
@@ -222,6 +258,21 @@ static void words_add_number(struct words *words, const char *option, uint64_t n
     snprintf(text, sizeof(words->numbers[0]), "%llu", (unsigned long long)number);
     words_add(words, option);
     words_add(words, text);
+}
+
+static void words_add_cpus(struct words *words, const struct run_settings *settings, bool server,
+                           unsigned threads)
+{
+    const char *list = server ? settings->server_cpus : settings->client_cpus;
+    bool chosen = server ? settings->server_cpus_chosen : settings->client_cpus_chosen;
+
+    if (!settings->pin || list == NULL || list[0] == '\0')
+        return;
+    snprintf(words->cpus, sizeof(words->cpus), "%s", list);
+    if (chosen)
+        pin_first(list, threads > 0 ? threads : 1, words->cpus);
+    words_add(words, "--cpus");
+    words_add(words, words->cpus);
 }
 
 static void words_add_all(struct words *words, char *const *more)
@@ -252,7 +303,7 @@ static int trial_start_member(struct trial *trial, bool is_server, const char *v
 
     memset(member, 0, sizeof(*member));
     member->is_server = is_server;
-    member->asked_ns = clock_ns();
+    member->elsewhere = via != NULL;
     int r = spawn_start(&member->spawn, via, words->list, &err);
     if (r < 0) {
         snprintf(trial->reason, trial->reason_size, "%s", err.text);
@@ -281,10 +332,7 @@ static int trial_start_servers(struct trial *trial)
         words_add(&words, "--listen");
         words_add(&words, c->listen != NULL ? c->listen : place->listen);
         words_add_number(&words, "--index", i);
-        if (settings->pin && settings->server_cpus != NULL && settings->server_cpus[0] != '\0') {
-            words_add(&words, "--cpus");
-            words_add(&words, settings->server_cpus);
-        }
+        words_add_cpus(&words, settings, true, c->server_threads);
         words_add_all(&words, c->server_args);
         int r = trial_start_member(trial, true, settings->server_via, &words);
         if (r < 0)
@@ -334,10 +382,7 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
         words_add_number(&words, "--seed", trial->config->seed);
         words_add_number(&words, "--index", i);
         words_add_number(&words, "--processes", c->client_processes);
-        if (settings->pin && settings->client_cpus != NULL && settings->client_cpus[0] != '\0') {
-            words_add(&words, "--cpus");
-            words_add(&words, settings->client_cpus);
-        }
+        words_add_cpus(&words, settings, false, c->client_threads);
         words_add_all(&words, c->client_args);
         const char *via = settings->client_via != NULL ? settings->client_via[i] : NULL;
         int r = trial_start_member(trial, false, via, &words);
@@ -351,53 +396,95 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
 
 /* --- the window --- */
 
-/* Its clock against ours, where it runs on another host: as well as one message tells. */
-static void member_clock(struct member *member, bool elsewhere)
+/* What was to be sent could not be: whoever it was for is gone. */
+static int trial_tell(struct trial *trial, struct member *member, const Lab__Order *order,
+                      const char *when)
 {
-    int64_t offset_ns = (int64_t)(member->ready->clock_ns - clock_ns());
-    if (elsewhere && llabs(offset_ns) > (int64_t)NS_PER_S)
-        member->clock_offset_ns = offset_ns;
+    if (channel_send(&member->spawn.channel, &order->base) == 0)
+        return 0;
+    member->gone = true;
+    trial_blame(trial, member, when);
+    return -ECHILD;
 }
 
-static int trial_order(struct trial *trial, Lab__Order *order, bool servers_only)
+/* The clocks of other hosts against ours. */
+static int trial_ask_clocks(struct trial *trial)
 {
-    for (size_t i = 0; i < (servers_only ? trial->servers : trial->count); i++) {
-        struct member *member = &trial->members[i];
-        int r = channel_send(&member->spawn.channel, &order->base);
-        if (r < 0) {
-            member->gone = true;
-            trial_blame(trial, member, "when it was told the window");
-            return -ECHILD;
+    static const char when[] = "when it was asked the time";
+    Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
+    Lab__Order order = LAB__ORDER__INIT;
+    int r = 0;
+
+    order.what_case = LAB__ORDER__WHAT_CLOCK;
+    order.clock = &clock;
+    for (unsigned asked = 0; asked < TRIAL_CLOCK_ASKED && r == 0; asked++) {
+        for (size_t i = 0; i < trial->count && r == 0; i++) {
+            struct member *member = &trial->members[i];
+            if (!member->elsewhere)
+                continue;
+            member->asked_ns = clock_ns();
+            r = trial_tell(trial, member, &order, when);
         }
+        if (r == 0)
+            r = trial_wait_all(trial, 0, has_clock, clock_ns() + TRIAL_CLOCK_NS, when);
     }
-    return 0;
+    return r;
+}
+
+/* Of our clock, on a member's. */
+static uint64_t member_time(const struct member *member, uint64_t ours_ns)
+{
+    return ours_ns + (uint64_t)offset_ns(&member->clock);
 }
 
 static int trial_send_window(struct trial *trial)
 {
     const struct run_case *c = trial->run_case;
+    uint64_t head_start_ns = TRIAL_HEAD_START_NS;
+    int r = 0;
 
-    trial->start_ns = clock_ns() + TRIAL_HEAD_START_NS;
+    for (size_t i = 0; i < trial->count; i++)
+        if (head_start_ns < TRIAL_HEAD_START_NS + trial->members[i].clock.round_trip_ns)
+            head_start_ns = TRIAL_HEAD_START_NS + trial->members[i].clock.round_trip_ns;
+    trial->start_ns = clock_ns() + head_start_ns;
     trial->t0_ns = trial->start_ns + c->warmup_ns;
     trial->t1_ns = c->asked_ops != 0 ? 0 : trial->t0_ns + c->duration_ns;
-    for (size_t i = 0; i < trial->count; i++) {
+    for (size_t i = 0; i < trial->count && r == 0; i++) {
         struct member *member = &trial->members[i];
         Lab__Order__Window window = LAB__ORDER__WINDOW__INIT;
         Lab__Order order = LAB__ORDER__INIT;
-        uint64_t offset_ns = (uint64_t)member->clock_offset_ns;
 
-        window.start_ns = trial->start_ns + offset_ns;
-        window.t0_ns = trial->t0_ns + offset_ns;
-        window.t1_ns = trial->t1_ns != 0 ? trial->t1_ns + offset_ns : 0;
+        window.start_ns = member_time(member, trial->start_ns);
+        window.t0_ns = member_time(member, trial->t0_ns);
+        window.t1_ns = trial->t1_ns != 0 ? member_time(member, trial->t1_ns) : 0;
         order.what_case = LAB__ORDER__WHAT_WINDOW;
         order.window = &window;
-        if (channel_send(&member->spawn.channel, &order.base) < 0) {
-            member->gone = true;
-            trial_blame(trial, member, "when it was told the window");
-            return -ECHILD;
-        }
+        r = trial_tell(trial, member, &order, "when it was told the window");
     }
-    return 0;
+    return r;
+}
+
+/* The clients have finished: so have the servers. */
+static int trial_send_end(struct trial *trial)
+{
+    uint64_t t1_ns = 0;
+    int r = 0;
+
+    for (size_t i = trial->servers; i < trial->count; i++) {
+        const struct member *client = &trial->members[i];
+        uint64_t ours_ns = client->finished->t1_ns - (uint64_t)offset_ns(&client->clock);
+        t1_ns = ours_ns > t1_ns ? ours_ns : t1_ns;
+    }
+    for (size_t i = 0; i < trial->servers && r == 0; i++) {
+        Lab__Order__End end = LAB__ORDER__END__INIT;
+        Lab__Order order = LAB__ORDER__INIT;
+
+        end.t1_ns = member_time(&trial->members[i], t1_ns);
+        order.what_case = LAB__ORDER__WHAT_END;
+        order.end = &end;
+        r = trial_tell(trial, &trial->members[i], &order, "when the clients had finished");
+    }
+    return r;
 }
 
 /* Sleeps until a moment; only a death or a signal ends it early. */
@@ -416,6 +503,14 @@ static int trial_sleep(struct trial *trial, uint64_t until_ns)
     return 0;
 }
 
+static void trial_watch(const struct trial *trial, struct hostwatch *watch)
+{
+    hostwatch_take(watch, "");
+    for (size_t i = 0; i < trial->count; i++)
+        if (offset_ns(&trial->members[i].clock) == 0)
+            hostwatch_frequencies(watch, "", trial->members[i].ready->cpus);
+}
+
 static int trial_measure(struct trial *trial, struct hostwatch watched[2])
 {
     uint64_t timeout_ns = trial->config->settings->timeout_ns;
@@ -425,24 +520,17 @@ static int trial_measure(struct trial *trial, struct hostwatch watched[2])
         r = trial_sleep(trial, trial->t0_ns);
     if (r < 0)
         return r;
-    hostwatch_take(&watched[0], "");
+    trial_watch(trial, &watched[0]);
     if (trial->t1_ns != 0) {
         r = trial_sleep(trial, trial->t1_ns);
     } else {
         r = trial_wait_all(trial, trial->servers, has_finished, CLOCK_NEVER, "in the window");
-        Lab__Order__End end = LAB__ORDER__END__INIT;
-        Lab__Order order = LAB__ORDER__INIT;
-        for (size_t i = trial->servers; i < trial->count && r == 0; i++)
-            if (trial->members[i].finished->t1_ns > end.t1_ns)
-                end.t1_ns = trial->members[i].finished->t1_ns;
-        order.what_case = LAB__ORDER__WHAT_END;
-        order.end = &end;
         if (r == 0)
-            r = trial_order(trial, &order, true);
+            r = trial_send_end(trial);
     }
     if (r < 0)
         return r;
-    hostwatch_take(&watched[1], "");
+    trial_watch(trial, &watched[1]);
     return trial_wait_all(trial, 0, has_record, clock_ns() + timeout_ns + TRIAL_RECORD_MARGIN_NS,
                           "after the window");
 }
@@ -492,6 +580,12 @@ static void trial_hand_over(struct trial *trial, struct run_trial *out)
                                                         : &out->clients[out->clients_count++];
         process->ready = member->ready;
         process->record = member->record;
+        process->clock_offset_ns = offset_ns(&member->clock);
+        process->clock_error_ns = offset_error_ns(&member->clock);
+        if (process->record != NULL) { /* in our time, as all that is compared with it */
+            process->record->t0_ns -= (uint64_t)process->clock_offset_ns;
+            process->record->t1_ns -= (uint64_t)process->clock_offset_ns;
+        }
         if (member->finished != NULL)
             lab__finished__free_unpacked(member->finished, NULL);
         if (member->failure != NULL)
@@ -499,22 +593,8 @@ static void trial_hand_over(struct trial *trial, struct run_trial *out)
     }
 }
 
-static int trial_check_records(struct trial *trial)
-{
-    for (size_t i = 0; i < trial->count; i++) {
-        struct lab_error err;
-        if (record_check_ready(trial->members[i].ready, &err) < 0 ||
-            record_check(trial->members[i].record, &err) < 0) {
-            snprintf(trial->reason, trial->reason_size, "a %s sent a record that is none: %s",
-                     trial->members[i].is_server ? "server" : "client", err.text);
-            return -EPROTO;
-        }
-    }
-    return 0;
-}
-
 int trial_run(const struct trial_config *config, struct run_trial *out, struct hostwatch watched[2],
-              bool *fatal)
+              unsigned *fatal)
 {
     const struct run_case *c = config->run_case;
     bool own_server = !c->both_sides && c->server_address == NULL;
@@ -541,14 +621,10 @@ int trial_run(const struct trial_config *config, struct run_trial *out, struct h
     }
     if (r == 0)
         r = trial_start_clients(&trial, addresses);
-    for (size_t i = 0; i < trial.count && r == 0; i++)
-        member_clock(&trial.members[i], trial.members[i].is_server
-                                            ? config->settings->server_via != NULL
-                                            : config->settings->client_via != NULL);
+    if (r == 0)
+        r = trial_ask_clocks(&trial);
     if (r == 0)
         r = trial_measure(&trial, watched);
-    if (r == 0)
-        r = trial_check_records(&trial);
     out->failed = r < 0;
     out->warmup_s = (double)c->warmup_ns / NS_PER_S;
     trial_end(&trial);

@@ -13,9 +13,10 @@ struct trial_config {
 };
 
 /* Fills trial (seq, round and position are the caller's): what the processes recorded, or why it
- * failed. *fatal: it would fail the same way each time (its spec, its address). -EINTR: a signal
- * came; 0 otherwise. No process is left. */
+ * failed. *fatal: the exit code of a process whose trial would fail the same way each time, 2 (its
+ * spec, its address) or 77 (its engine cannot run there), else 0. -EINTR: a signal came; 0
+ * otherwise. No process is left. */
 int trial_run(const struct trial_config *config, struct run_trial *trial,
-              struct hostwatch watched[2], bool *fatal);
+              struct hostwatch watched[2], unsigned *fatal);
 
 #endif

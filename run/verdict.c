@@ -22,8 +22,10 @@
 #define SLICE_OPS_LEAST    30
 #define STEAL_MOST         0.01
 #define FOREIGN_MOST       0.02
+#define FREQUENCY_MOST     0.05
 #define OPS_LEAST          30
 #define SLICES_MAX         64
+#define SIDES_MAX          32 /* sets of CPUs that processes of a trial are pinned to */
 
 struct judge {
     const struct run_case *c;
@@ -210,52 +212,116 @@ static void judge_unstable(const struct judge *j)
                 count);
 }
 
-/* CPU time of this trial's own processes that were pinned to that CPU alone or shared it. */
-static double own_cpu_ns(const struct run_process *processes, size_t count, unsigned cpu,
-                         bool *pinned)
+/* What of a set of CPUs was used, by whom. */
+struct cpu_use {
+    const char *list;
+    unsigned cpus[HOSTWATCH_CPUS];
+    int count;
+    double own_ns, busy_ns, steal_ns;
+};
+
+static bool cpus_meet(const struct cpu_use *use, const char *list)
 {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        unsigned cpus[1024];
-        if (processes[i].record == NULL)
-            continue;
-        const Lab__Process *p = processes[i].record->process;
-        int n = parse_cpu_list(p->cpus, "cpus", cpus, 1024, NULL);
-        if (n == 1 && cpus[0] == cpu) {
-            *pinned = true;
-            sum += (double)p->cpu_ns;
-        }
+    unsigned cpus[HOSTWATCH_CPUS];
+    int count = parse_cpu_list(list, "cpus", cpus, HOSTWATCH_CPUS, NULL);
+
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < use->count; k++)
+            if (cpus[i] == use->cpus[k])
+                return true;
+    return false;
+}
+
+/* The CPU time of this trial's own processes that may have used one of these CPUs. */
+static void cpus_add_own(struct cpu_use *use, const struct run_process *processes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (processes[i].record != NULL && cpus_meet(use, processes[i].record->process->cpus))
+            use->own_ns += (double)processes[i].record->process->cpu_ns;
+}
+
+__attribute__((format(printf, 2, 3))) static void evidence_add(char evidence[200],
+                                                               const char *format, ...)
+{
+    size_t used = strlen(evidence);
+    va_list args;
+
+    if (used > 0 && used + 2 < 200)
+        used += (size_t)snprintf(evidence + used, 200 - used, ", ");
+    va_start(args, format);
+    vsnprintf(evidence + used, 200 - used, format, args);
+    va_end(args);
+}
+
+/* Both come in ticks: a tick more or less of a CPU says nothing. */
+static void disturbed_cpus(const struct judge *j, struct cpu_use *use, char evidence[200])
+{
+    const struct hostwatch *before = j->facts->before, *after = j->facts->after;
+    double window_ns = (double)(after->at_ns - before->at_ns) * use->count;
+    double tick_ns = (double)after->tick_ns * use->count;
+    const char *plural = use->count > 1 ? "s" : "";
+
+    for (int i = 0; i < use->count; i++) {
+        unsigned cpu = use->cpus[i];
+        use->busy_ns += (double)(after->busy_ns[cpu] - before->busy_ns[cpu]);
+        use->steal_ns += (double)(after->steal_ns[cpu] - before->steal_ns[cpu]);
     }
-    return sum;
+    cpus_add_own(use, j->trial->clients, j->trial->clients_count);
+    cpus_add_own(use, j->trial->servers, j->trial->servers_count);
+    double foreign_ns = use->busy_ns - use->own_ns;
+    if (use->steal_ns > STEAL_MOST * window_ns && use->steal_ns > tick_ns)
+        evidence_add(evidence, "%.1f %% steal on CPU%s %s (limit %.0f %%)",
+                     100 * use->steal_ns / window_ns, plural, use->list, 100 * STEAL_MOST);
+    if (foreign_ns > FOREIGN_MOST * window_ns && foreign_ns > 3 * tick_ns)
+        evidence_add(evidence, "other programs used %.1f %% of CPU%s %s (limit %.0f %%)",
+                     100 * foreign_ns / window_ns, plural, use->list, 100 * FOREIGN_MOST);
+    for (int i = 0; i < use->count; i++) {
+        double was = (double)before->khz[use->cpus[i]], is = (double)after->khz[use->cpus[i]];
+        if (was > 0 && is > 0 && fabs(is - was) > FREQUENCY_MOST * was)
+            evidence_add(evidence, "CPU %u went from %.2f to %.2f GHz", use->cpus[i], was / 1e6,
+                         is / 1e6);
+    }
+}
+
+/* Each set of CPUs that a process was pinned to, once. */
+static void disturbed_by(const struct judge *j, const struct run_process *processes, size_t count,
+                         const char **seen, size_t *seen_count, char evidence[200])
+{
+    for (size_t i = 0; i < count; i++) {
+        struct cpu_use use = {0};
+        bool again = false;
+        if (processes[i].record == NULL || processes[i].clock_offset_ns != 0)
+            continue; /* another host's CPUs are not to be seen from here */
+        use.list = processes[i].record->process->cpus;
+        use.count = parse_cpu_list(use.list, "cpus", use.cpus, HOSTWATCH_CPUS, NULL);
+        for (size_t k = 0; k < *seen_count; k++)
+            again |= strcmp(seen[k], use.list) == 0;
+        if (again || use.count < 1 || use.cpus[use.count - 1] >= HOSTWATCH_CPUS ||
+            (unsigned)use.count >= j->facts->cores || *seen_count == SIDES_MAX)
+            continue;
+        seen[(*seen_count)++] = use.list;
+        disturbed_cpus(j, &use, evidence);
+    }
 }
 
 static void judge_disturbed(const struct judge *j)
 {
     const struct hostwatch *before = j->facts->before, *after = j->facts->after;
+    const char *seen[SIDES_MAX];
+    size_t seen_count = 0;
+    char evidence[200] = "";
 
-    if (before == NULL || after == NULL || !before->has_stat || !after->has_stat)
+    if (before == NULL || after == NULL)
         return;
-    double window_ns = (double)(after->at_ns - before->at_ns);
-    for (unsigned cpu = 0; cpu < HOSTWATCH_CPUS; cpu++) {
-        bool pinned = false;
-        double own = own_cpu_ns(j->trial->clients, j->trial->clients_count, cpu, &pinned) +
-                     own_cpu_ns(j->trial->servers, j->trial->servers_count, cpu, &pinned);
-        if (!pinned)
-            continue;
-        /* Both come in ticks: one tick more or less says nothing. */
-        double tick_ns = (double)after->tick_ns;
-        double steal = (double)(after->steal_ns[cpu] - before->steal_ns[cpu]);
-        double foreign = (double)(after->busy_ns[cpu] - before->busy_ns[cpu]) - own;
-        if (steal > STEAL_MOST * window_ns && steal > tick_ns)
-            verdict(j, "disturbed", "%.1f %% steal on CPU %u (limit %.0f %%)",
-                    100 * steal / window_ns, cpu, 100 * STEAL_MOST);
-        if (foreign > FOREIGN_MOST * window_ns && foreign > 3 * tick_ns)
-            verdict(j, "disturbed", "other programs used %.1f %% of CPU %u (limit %.0f %%)",
-                    100 * foreign / window_ns, cpu, 100 * FOREIGN_MOST);
+    if (before->has_stat && after->has_stat) {
+        disturbed_by(j, j->trial->servers, j->trial->servers_count, seen, &seen_count, evidence);
+        disturbed_by(j, j->trial->clients, j->trial->clients_count, seen, &seen_count, evidence);
     }
     if (after->swapped_pages != before->swapped_pages)
-        verdict(j, "disturbed", "%llu pages were swapped",
-                (unsigned long long)(after->swapped_pages - before->swapped_pages));
+        evidence_add(evidence, "%llu pages were swapped",
+                     (unsigned long long)(after->swapped_pages - before->swapped_pages));
+    if (evidence[0] != '\0')
+        verdict(j, "disturbed", "%s", evidence);
 }
 
 static void judge_too_short(const struct judge *j)
@@ -265,31 +331,73 @@ static void judge_too_short(const struct judge *j)
                 (unsigned long long)j->trial->ops, OPS_LEAST);
 }
 
+static bool is_loopback(const struct run_case *c)
+{
+    return strcmp(c->link, "lo") == 0 || strcmp(c->link, "lo6") == 0;
+}
+
+/* A loopback device has no queue: there bbr always paces by itself. */
+static void mark_pacing(const struct judge *j)
+{
+    const char *cc = j->facts->system_cc;
+
+    if (strcmp(j->c->link, "unix") == 0 || j->c->both_sides)
+        return;
+    for (size_t i = 0; i < j->c->params.count; i++)
+        if (strcmp(j->c->params.items[i].name, "cc") == 0 && j->c->params.items[i].value[0] != '\0')
+            cc = j->c->params.items[i].value;
+    if (cc != NULL && strcmp(cc, "bbr") == 0 && (is_loopback(j->c) || !j->facts->fq))
+        watermark(j, "pacing", "bbr without fq paces by timers; --cc cubic does not");
+}
+
 static void mark_place(const struct judge *j)
 {
-    if (j->c->server_address == NULL)
+    if (!j->facts->apart)
         watermark(j, "shared-host", "both ends on this host");
     if (j->facts->virtual_machine)
         watermark(j, "virtual-machine",
                   "this host is a virtual machine: its CPUs may be others' too");
-    if (strcmp(j->c->link, "lo") == 0 || strcmp(j->c->link, "lo6") == 0)
+    if (is_loopback(j->c))
         watermark(j, "loopback",
                   "lo has no packets to speak of, and its receive side runs inside "
                   "the sender's system call: CPU is given for both sides together");
-    if (strcmp(j->c->link, "unix") != 0 && j->facts->host_bbr_without_fq)
-        watermark(j, "pacing", "bbr without fq paces by timers; --cc cubic does not");
 }
 
+static void mark_clocks(const struct judge *j)
+{
+    uint64_t error_ns = 0;
+
+    for (size_t i = 0; i < j->trial->clients_count; i++)
+        if (j->trial->clients[i].clock_error_ns > error_ns)
+            error_ns = j->trial->clients[i].clock_error_ns;
+    for (size_t i = 0; i < j->trial->servers_count; i++)
+        if (j->trial->servers[i].clock_error_ns > error_ns)
+            error_ns = j->trial->servers[i].clock_error_ns;
+    if (error_ns > 0)
+        watermark(j, "other-clock",
+                  "a side's clock is another one: its window is off by up to %.0f us",
+                  (double)error_ns / 1e3);
+}
+
+static void mark_emulated(const struct judge *j, const char *side,
+                          const struct run_process *process)
+{
+    const Lab__Ready *ready = process->ready;
+
+    for (size_t k = 0; ready != NULL && k < ready->n_capabilities; k++)
+        if (strcmp(ready->capabilities[k]->state, "emulated") == 0)
+            watermark(j, "emulated", "%s: %s is emulated%s%s", side, ready->capabilities[k]->name,
+                      ready->capabilities[k]->note[0] != '\0' ? ": " : "",
+                      ready->capabilities[k]->note);
+}
+
+/* Processes of a side are alike: the first one speaks for them. */
 static void mark_capabilities(const struct judge *j)
 {
-    for (size_t i = 0; i < j->trial->clients_count; i++) {
-        const Lab__Ready *ready = j->trial->clients[i].ready;
-        for (size_t k = 0; ready != NULL && i == 0 && k < ready->n_capabilities; k++)
-            if (strcmp(ready->capabilities[k]->state, "emulated") == 0)
-                watermark(j, "emulated", "%s is emulated%s%s", ready->capabilities[k]->name,
-                          ready->capabilities[k]->note[0] != '\0' ? ": " : "",
-                          ready->capabilities[k]->note);
-    }
+    if (j->trial->clients_count > 0)
+        mark_emulated(j, "client", &j->trial->clients[0]);
+    if (j->trial->servers_count > 0)
+        mark_emulated(j, "server", &j->trial->servers[0]);
 }
 
 static void mark_drops(const struct judge *j)
@@ -306,8 +414,9 @@ void verdict_judge(const struct run_case *c, struct run_trial *trial,
                    const struct verdict_facts *facts)
 {
     static void (*const checks[])(const struct judge *) = {
-        judge_errors,    judge_generator, judge_overloaded,  judge_unstable, judge_disturbed,
-        judge_too_short, mark_place,      mark_capabilities, mark_drops,
+        judge_errors,    judge_generator,   judge_overloaded, judge_unstable,
+        judge_disturbed, judge_too_short,   mark_place,       mark_pacing,
+        mark_clocks,     mark_capabilities, mark_drops,
     };
     const struct judge judge = {c, trial, facts};
 

@@ -8,8 +8,11 @@
 /* What is judged beside the trial itself. */
 struct verdict_facts {
     uint64_t max_errors;
-    bool host_bbr_without_fq; /* the system's congestion control paces by timers */
+    const char *system_cc; /* the host's congestion control; NULL: not known */
+    bool fq;               /* packets that leave this host are paced by their queue */
+    bool apart;            /* the ends may be on different hosts */
     bool virtual_machine;
+    unsigned cores; /* that lab may use: who may use them all is pinned to none */
     const struct hostwatch *before, *after; /* NULL: not observed */
 };
 
