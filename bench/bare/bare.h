@@ -1,5 +1,5 @@
 /*
- * What the three bare echo pairs must do alike and what is not worth reading three times: options,
+ * What the bare pairs must do alike and what is not worth reading once for each: options,
  * the pattern that a message is made of and checked against, the histogram, the window, sockets,
  * the lines printed. Included by one .c file each; the hot loops are there, not here.
  */
@@ -81,7 +81,16 @@ static struct {
 };
 
 /* What not every pair can do. */
-enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4 };
+enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4, CAN_VERIFY = 8 };
+
+/* Options that one pair has beside those of all: take() is given the letter and the value. */
+struct more_options {
+    const struct option *names; /* the last one has no name */
+    void (*take)(int letter, const char *value);
+    const char *help;
+};
+static const struct more_options *more_options;
+#define OPTIONS_MAX 40u
 
 __attribute__((noreturn)) static void usage(int status)
 {
@@ -95,12 +104,14 @@ __attribute__((noreturn)) static void usage(int status)
           "  --cc NAME         TCP congestion control\n"
           "  --spin[=TIME]     poll that long (e.g. 50us) before sleeping; without TIME, always\n"
           "  --mtu N           dpdk: of the link, default 1500\n"
-          "  --verify          dpdk, server, one way: compare all that comes with what is sent\n"
+          "  --verify          compare all that comes; dpdk: server, one way\n"
           "  --connections N   client, default 1\n"
           "  --seconds T       client: the window, default 1\n"
           "  --warmup T        client: before the window, default 0.1\n"
           "  --json            client: the JSON line alone, nothing on stderr\n",
           status ? stderr : stdout);
+    if (more_options)
+        fputs(more_options->help, status ? stderr : stdout);
     exit(status);
 }
 
@@ -129,7 +140,7 @@ static double parse_number(const char *name, const char *text, const char *units
 static inline void parse_options(int argc, char **argv, unsigned can)
 {
     static const double one = 1, sizes[] = {1024, 1048576}, times[] = {1, 1e3, 1e6, 1e9};
-    static const struct option names[] = {
+    static const struct option common[] = {
         {"port", 1, 0, 'p'},    {"unix", 1, 0, 'u'},   {"size", 1, 0, 's'},
         {"one-way", 0, 0, 'o'}, {"rbuf", 1, 0, 'r'},   {"cpu", 1, 0, 'c'},
         {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},   {"connections", 1, 0, 'n'},
@@ -137,8 +148,15 @@ static inline void parse_options(int argc, char **argv, unsigned can)
         {"mtu", 1, 0, 'm'},     {"verify", 0, 0, 'v'}, {"help", 0, 0, 'h'},
         {NULL, 0, NULL, 0},
     };
-    unsigned used = 0;
+    struct option names[OPTIONS_MAX];
+    unsigned used = 0, count = sizeof(common) / sizeof(common[0]);
     int c;
+
+    memcpy(names, common, sizeof(common));
+    if (more_options)
+        for (const struct option *more = more_options->names; names[count - 1] = *more, more->name;
+             more++)
+            count++;
 
     if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
         usage(0);
@@ -181,10 +199,11 @@ static inline void parse_options(int argc, char **argv, unsigned can)
             break;
         case 'v':
             opt.verify = true;
-            used |= CAN_LINK;
+            used |= CAN_VERIFY;
             break;
         case 'h': usage(0);
-        default: usage(2);
+        case '?': usage(2);
+        default: more_options->take(c, optarg);
         }
     }
     if (optind < argc || (used & ~can) || (opt.cc && opt.unix_path))
@@ -440,10 +459,8 @@ static inline void print_meter(void)
                  &used, (double)(meter.end_ns - meter.start_ns) / 1e9);
 }
 
-static inline void print_server(const struct counts *used)
+static inline void print_server_ops(const struct counts *used, uint64_t ops)
 {
-    uint64_t ops = used->bytes / opt.size;
-
     printf("{\"ops\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"syscalls\":%" PRIu64
            ",\"syscalls_per_op\":%.4f,\"empty_polls\":%" PRIu64 ",\"cpu_s\":%.6f}\n",
            ops, used->bytes, used->syscalls, ops ? (double)used->syscalls / (double)ops : 0,
@@ -451,6 +468,11 @@ static inline void print_server(const struct counts *used)
     fflush(stdout);
     if (opt.unix_path)
         unlink(opt.unix_path);
+}
+
+static inline void print_server(const struct counts *used)
+{
+    print_server_ops(used, used->bytes / opt.size);
 }
 
 /* ---- one way ---- */

@@ -415,7 +415,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    parse_options(argc, argv, CAN_SPIN | CAN_LINK);
+    parse_options(argc, argv, CAN_SPIN | CAN_LINK | CAN_VERIFY);
     set_up_process();
     if (opt.server) {
         run_server();
