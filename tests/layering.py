@@ -73,7 +73,9 @@ AMERICAN = [rf"{stem}i[z](?:e[ds]?|er|ers|ing|ation|ations)" for stem in IZE] + 
 ]  # fmt: skip
 SPELLING = re.compile(r"(?<![A-Za-z])(?:" + "|".join(AMERICAN) + r")(?![A-Za-z])", re.I)
 # Names that others gave.
-SPELLING_EXCEPT = re.compile(r"NO_COLO[R]|field-initiali[z]ers|--colo[r]\b|b_colo[r]out|artifac[t]_prefix")
+SPELLING_EXCEPT = re.compile(
+    r"NO_COLO[R]|field-initiali[z]ers|--colo[r]\b|b_colo[r]out|artifac[t]_prefix"
+)
 # What belongs to a place of work and not to the program.
 WORKPLACE = re.compile(r"/wor[k]/|far[m]-|\.librar[y]|\bissue #?\d|/hom[e]/|\bTO[D]O\b|\bFIXM[E]\b")
 
