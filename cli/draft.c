@@ -447,6 +447,8 @@ static int draft_ask(const struct draft *draft, struct draft_engine *client,
     if (c->status == RUN_RAN && server->spec.ops != NULL)
         draft_probe(draft, server, &other, draft->server->message_bytes(draft->server_options), c);
     c->both_sides = client->caps.both_sides;
+    c->client_stack = client->caps.user_stack;
+    c->server_stack = server->caps.user_stack;
     if ((client->caps.both_sides || server->caps.both_sides) && c->server_measured) {
         lab_fail(err, EINVAL,
                  "the %s engine plays both sides itself: it goes with neither --server nor "
@@ -512,6 +514,9 @@ static const char *draft_trouble_link(const struct draft *draft, const struct dr
     if (link_has_faults(link) && sockets)
         return "loss, duplicate and reorder are made by stacks in user space, and both ends are "
                "the kernel's: leave them out";
+    if (link->offloads && !sockets)
+        return "with offloads a stack in user space would get packets of 64 KiB without checksums: "
+               "leave them off";
     if (link->kind->frames && c->client_processes != c->server_processes &&
         (fewer > 1 || fewer_are_stacks))
         return "each stack in user space is a process at the end of one link: take as many "

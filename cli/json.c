@@ -434,6 +434,18 @@ static json_t *json_settings(const Lab__Ready *ready)
     return object;
 }
 
+/* What the kernel was set to for the link, of the first trial; the others' are made alike. */
+static json_t *json_link_settings(const struct run_case *c)
+{
+    json_t *object = json_object();
+
+    for (size_t i = 0; c->trials_count > 0 && i < c->trials[0].link_settings.count; i++) {
+        const struct run_setting *setting = &c->trials[0].link_settings.items[i];
+        json_object_set_new(object, setting->name, json_text(setting->value));
+    }
+    return object;
+}
+
 static json_t *json_capabilities(const Lab__Ready *ready)
 {
     json_t *object;
@@ -505,6 +517,7 @@ static json_t *json_case(const struct run_case *c, bool compact)
                         json_pack("{so so}", "client", json_capabilities(client), "server",
                                   json_capabilities(server)));
     json_object_set_new(object, "link", json_text(c->link));
+    json_object_set_new(object, "link_settings", json_link_settings(c));
     json_object_set_new(object, "wait", json_text(c->wait));
     json_object_set_new(object, "params", json_params(c));
     json_object_set_new(object, "summary", json_summary(c, compact));

@@ -15,23 +15,33 @@
 /* --- the kinds --- */
 
 static const struct link_remark remarks_lo[] = {
-    {"loopback", "lo has no packets to speak of, and its receive side runs inside the sender's "
-                 "system call: CPU is given for both sides together"},
+    {"loopback",
+     "lo has no packets to speak of, and its receive side runs inside the sender's system call: "
+     "CPU is given for both sides together",
+     LINK_REMARK_ALWAYS},
     {0},
 };
 static const struct link_remark remarks_veth[] = {
-    {"veth", "a virtual wire of MTU-sized packets, with TSO, GSO, GRO and checksum offload off at "
-             "both ends, for all engines alike; what a packet costs is spent in the sender's time"},
+    {"offloads-off",
+     "veth is a virtual wire: packets as the MTU says, with TSO, GSO, GRO and checksum offload off "
+     "at both ends, for all engines alike; the receive side runs on the sender's CPU",
+     LINK_REMARK_OFFLOADS_OFF},
+    {"offloads-on",
+     "veth with its offloads: the kernel hands over up to 64 KiB at once, without checksums, which "
+     "no stack in user space gets here",
+     LINK_REMARK_OFFLOADS_ON},
     {0},
 };
 static const struct link_remark remarks_memif[] = {
-    {"shared-memory", "memif is shared memory between two processes: no wire, no driver, no "
-                      "kernel"},
+    {"shared-memory", "memif is shared memory between two processes: no wire, no driver, no kernel",
+     LINK_REMARK_ALWAYS},
     {0},
 };
 static const struct link_remark remarks_tap[] = {
-    {"tap", "every packet crosses from user space into the kernel, by a system call: a way to "
-            "reach kernel sockets, not a fast one"},
+    {"tap",
+     "every packet of a tap device crosses between user space and the kernel by a system call of "
+     "its own: a way to reach kernel sockets, not a fast one",
+     LINK_REMARK_ALWAYS},
     {0},
 };
 static const struct link_remark remarks_none[] = {{0}};
@@ -41,12 +51,16 @@ const struct link_kind link_kinds[] = {
      .help = "loopback, IPv4",
      .listen = "127.0.0.1",
      .tcp = true,
+     .queueless = true,
      .local_addrs = true,
+     .one_host = true,
      .remarks = remarks_lo},
     {.name = "lo6",
      .help = "loopback, IPv6",
      .listen = "[::1]",
      .tcp = true,
+     .queueless = true,
+     .one_host = true,
      .remarks = remarks_lo},
     {.name = "unix",
      .help = "a UNIX stream socket",
@@ -56,8 +70,11 @@ const struct link_kind link_kinds[] = {
      .help = "a wire between two network namespaces that the run makes: for every engine the same",
      .ends = LINK_ENDS_ANY,
      .tcp = true,
+     .queueless = true,
      .frames = true,
+     .one_host = true,
      .device = "lab",
+     .interface = true,
      .mtu_most = 65535,
      .remarks = remarks_veth},
     {.name = "memif",
@@ -65,6 +82,7 @@ const struct link_kind link_kinds[] = {
      .ends = LINK_ENDS_STACKS,
      .tcp = true,
      .frames = true,
+     .one_host = true,
      .elsewhere = true,
      .device = "@lab-link",
      .mtu_most = 65535,
@@ -74,7 +92,9 @@ const struct link_kind link_kinds[] = {
      .ends = LINK_ENDS_ONE_OF_EACH,
      .tcp = true,
      .frames = true,
+     .one_host = true,
      .device = "lab",
+     .interface = true,
      .mtu_most = 65535,
      .remarks = remarks_tap},
     {.name = "pci",
@@ -95,6 +115,18 @@ const struct link_kind *link_kind_find(const char *name)
         if (strcmp(kind->name, name) == 0)
             return kind;
     return NULL;
+}
+
+const struct link_kind *link_kind_of(const char *text)
+{
+    char name[32];
+    size_t length = strcspn(text, ":");
+
+    if (length >= sizeof(name))
+        return NULL;
+    memcpy(name, text, length);
+    name[length] = '\0';
+    return link_kind_find(name);
 }
 
 /* --- the options --- */
@@ -170,6 +202,11 @@ const struct option_def link_options[] = {
      .fallback = "1",
      .max = INT64_MAX,
      .help = "what these faults are drawn from"},
+    {.name = "offloads",
+     .type = OPTION_FLAG,
+     .offset = FIELD(offloads),
+     .fallback = "no",
+     .help = "of veth between kernel sockets: leave segmentation and checksums to the device"},
     {.name = "both_ways",
      .type = OPTION_FLAG,
      .offset = FIELD(both_ways),
@@ -279,6 +316,16 @@ static int link_check(const struct link *link, struct lab_error *err)
     }
     if (kind->device_needed && link->device[0] == '\0')
         return lab_fail(err, EINVAL, "%s: say which device: %s:device=...", kind->name, kind->name);
+    if (kind->interface &&
+        (strlen(link->device) > 15 || strpbrk(link->device, "/: \t\n") != NULL ||
+         strlen(link->peer_device) > 15 || strpbrk(link->peer_device, "/: \t\n") != NULL))
+        return lab_fail(err, EINVAL,
+                        "%s: device: an interface's name has at most 15 characters, no blank, no "
+                        "slash",
+                        kind->name);
+    if (!kind->elsewhere && link->gateway.s_addr != 0)
+        return lab_fail(err, EINVAL, "%s: gateway: there is nobody on it but the two ends",
+                        kind->name);
     if (link->mtu > kind->mtu_most)
         return lab_fail(err, EINVAL, "%s: mtu: at most %llu", kind->name,
                         (unsigned long long)kind->mtu_most);
@@ -325,8 +372,9 @@ static int link_resolve(struct link *link, struct lab_error *err)
 
 /* --- reading and writing --- */
 
-static int link_unknown(const char *name, struct lab_error *err)
+static int link_unknown(const char *text, struct lab_error *err)
 {
+    char name[61];
     const char *names[LINK_KINDS_MAX + 1];
     char known[256] = "";
     unsigned count = 0;
@@ -337,31 +385,26 @@ static int link_unknown(const char *name, struct lab_error *err)
         names[count++] = kind->name;
     }
     names[count] = NULL;
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(text, ":"), text);
     const char *near = parse_suggest(name, names);
-    return lab_fail(err, EINVAL, "unknown link '%.60s'%s%s%s known: %s", name,
+    return lab_fail(err, EINVAL, "unknown link '%s'%s%s%s known: %s", name,
                     near != NULL ? "; did you mean '" : ";", near != NULL ? near : "",
                     near != NULL ? "'?" : "", known);
-}
-
-static void link_name(const char *text, char *name, size_t name_size)
-{
-    size_t length = strcspn(text, ":");
-    snprintf(name, name_size, "%.*s", (int)(length < 255 ? length : 255), text);
 }
 
 int link_parse(const char *text, enum link_side side, struct link *out, struct lab_error *err)
 {
     static const struct option_def *const tables[] = {link_options, NULL};
     struct link link = {0};
-    char name[256], context[32];
+    char context[32];
 
-    link_name(text, name, sizeof(name));
-    link.kind = link_kind_find(name);
+    link.kind = link_kind_of(text);
     if (link.kind == NULL)
-        return link_unknown(name, err);
+        return link_unknown(text, err);
     const char *list = strchr(text, ':');
     if (list != NULL && list[1] == '\0')
-        return lab_fail(err, EINVAL, "%s: no option follows the colon in '%s'", name, text);
+        return lab_fail(err, EINVAL, "%s: no option follows the colon in '%s'", link.kind->name,
+                        text);
     option_defaults(link_options, &link);
     link.side = side;
     snprintf(context, sizeof(context), "%s: ", link.kind->name);
@@ -456,4 +499,15 @@ const char *link_listen(const struct link *link, const char *unique, uint16_t po
 bool link_has_faults(const struct link *link)
 {
     return link->loss_permille > 0 || link->duplicate_permille > 0 || link->reorder_permille > 0;
+}
+
+const struct link_remark *link_remark(const struct link *link, unsigned index)
+{
+    const enum link_remark_when not =
+        link->offloads ? LINK_REMARK_OFFLOADS_OFF : LINK_REMARK_OFFLOADS_ON;
+
+    for (const struct link_remark *remark = link->kind->remarks; remark->id != NULL; remark++)
+        if (remark->when != not &&index-- == 0)
+            return remark;
+    return NULL;
 }

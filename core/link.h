@@ -26,8 +26,10 @@
 enum link_side { LINK_CLIENT, LINK_SERVER };
 
 /* A remark that comes with each result over the link. */
+enum link_remark_when { LINK_REMARK_ALWAYS, LINK_REMARK_OFFLOADS_OFF, LINK_REMARK_OFFLOADS_ON };
 struct link_remark {
     const char *id, *text;
+    enum link_remark_when when;
 };
 
 /* Who can sit at an end, by what it sits upon: both ends of lo are sockets; of memif neither is;
@@ -39,12 +41,15 @@ struct link_kind {
     enum link_ends ends;
     const char *listen; /* see link_listen; NULL: at the link's address */
     bool tcp;           /* TCP/IP runs over it, so that congestion control means something */
+    bool queueless;     /* its device has no queue: what paces, paces by timers */
     bool frames;        /* it carries Ethernet frames: it has addresses, MACs, an MTU, faults */
     bool local_addrs;   /* a client may connect from any address of 127.0.0.0/8 */
+    bool one_host;      /* both ends are on the same */
     bool elsewhere;     /* the server may be one that lab did not start (--server) */
     const char *device; /* of each end by default, before the index; NULL: it has none, or must
                          * be named */
     bool device_needed;
+    bool interface; /* its devices are interfaces of the kernel, which lab makes */
     uint64_t mtu_most;
     const struct link_remark *remarks; /* ends with a NULL id */
 };
@@ -52,6 +57,7 @@ struct link_kind {
 extern const struct link_kind link_kinds[]; /* ends with a NULL name */
 
 const struct link_kind *link_kind_find(const char *name); /* or NULL */
+const struct link_kind *link_kind_of(const char *text);   /* of a link as it is written; or NULL */
 
 struct link {
     const struct link_kind *kind;
@@ -61,6 +67,7 @@ struct link {
     uint64_t index; /* which of the links of that kind between the two sides */
     uint64_t mtu;
     uint64_t loss_permille, duplicate_permille, reorder_permille, seed;
+    bool offloads;  /* what the kernel can do to a veth: segments of 64 KiB, no checksums */
     bool both_ways; /* faults strike what is received too: the other end is not lab's to spoil */
     char device_text[OPTION_TEXT_MAX], peer_device_text[OPTION_TEXT_MAX];
     char address_text[OPTION_TEXT_MAX], peer_text[OPTION_TEXT_MAX];
@@ -103,5 +110,8 @@ size_t link_length(const char *text);
 const char *link_listen(const struct link *link, const char *unique, uint16_t port, char *out);
 
 bool link_has_faults(const struct link *link);
+
+/* The remarks that hold of this link, one a call with index from 0; NULL at the end. */
+const struct link_remark *link_remark(const struct link *link, unsigned index);
 
 #endif

@@ -41,9 +41,12 @@ static void take_stat(struct hostwatch *watch, const char *root)
 }
 
 /* Pairs of lines: names, then values, in the same order. */
-static void take_netstat(struct hostwatch *watch, const char *root)
+static void take_netstat(struct hostwatch *watch, const char *root, pid_t pid)
 {
-    FILE *file = open_below(root, "/proc/net/netstat");
+    char path[64] = "/proc/net/netstat";
+    if (pid > 0)
+        snprintf(path, sizeof(path), "/proc/%d/net/netstat", (int)pid);
+    FILE *file = open_below(root, path);
     static char names[16384], values[16384]; /* the controller has one thread */
 
     if (file == NULL)
@@ -82,7 +85,7 @@ static void take_swap(struct hostwatch *watch, const char *root)
     fclose(file);
 }
 
-void hostwatch_take(struct hostwatch *watch, const char *root)
+void hostwatch_take(struct hostwatch *watch, const char *root, pid_t pid)
 {
     long ticks = sysconf(_SC_CLK_TCK);
 
@@ -90,7 +93,7 @@ void hostwatch_take(struct hostwatch *watch, const char *root)
     watch->at_ns = clock_ns();
     watch->tick_ns = NS_PER_S / (uint64_t)(ticks > 0 ? ticks : 100);
     take_stat(watch, root);
-    take_netstat(watch, root);
+    take_netstat(watch, root, pid);
     take_swap(watch, root);
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define HOSTWATCH_CPUS 1024
 
@@ -21,8 +22,9 @@ struct hostwatch {
     uint64_t khz[HOSTWATCH_CPUS]; /* 0: not observed */
 };
 
-/* root: "" or a directory that stands for / in tests. */
-void hostwatch_take(struct hostwatch *watch, const char *root);
+/* root: "" or a directory that stands for / in tests. pid: whose network namespace is looked at; 0:
+ * this one. */
+void hostwatch_take(struct hostwatch *watch, const char *root, pid_t pid);
 /* Adds how fast these CPUs are now: of few of them, since reading one may interrupt it. */
 void hostwatch_frequencies(struct hostwatch *watch, const char *root, const char *cpu_list);
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/link.h"
+
 void run_list_add(struct run_list *list, const char *name, const char *value)
 {
     struct run_setting *grown = realloc(list->items, (list->count + 1) * sizeof(*grown));
@@ -35,11 +37,10 @@ const char *run_status_name(enum run_status status)
 
 bool run_ends_apart(const struct run_settings *settings, const struct run_case *c)
 {
-    static const char *const local[] = {"lo", "lo6", "unix", "memory", NULL};
+    const struct link_kind *kind = link_kind_of(c->link);
 
-    for (unsigned i = 0; local[i] != NULL; i++)
-        if (strcmp(c->link, local[i]) == 0)
-            return false;
+    if (c->both_sides || (kind != NULL && kind->one_host))
+        return false;
     return c->server_address != NULL || settings->server_via != NULL ||
            settings->client_via != NULL;
 }
@@ -59,6 +60,7 @@ static void trial_free(struct run_trial *trial)
 {
     run_list_free(&trial->errors_by_kind);
     run_list_free(&trial->errors_examples);
+    run_list_free(&trial->link_settings);
     hist_free(trial->latency);
     hist_free(trial->latency_from_send);
     hist_free(trial->slip);

@@ -55,6 +55,7 @@ struct run_trial {
     struct run_list errors_by_kind;                  /* kind, count */
     struct run_list errors_examples;                 /* kind, sentence */
     struct hist *latency, *latency_from_send, *slip; /* NULL: not observed */
+    struct run_list link_settings;                   /* what the kernel was set to for the link */
     struct run_process *clients, *servers;
     size_t clients_count, servers_count;           /* servers 0 with --server */
     struct run_verdict verdicts[RUN_VERDICTS_MAX]; /* none: valid */
@@ -75,8 +76,9 @@ struct run_case {
     char *server_address;            /* --server HOST:PORT, else NULL */
     char *link;                      /* what is talked over, in a word or two, for people */
     char *link_spec; /* the client's view (core/link.h); NULL: nothing to prepare or to tell */
-    char *listen;    /* address for the server, e.g. 127.0.0.1:0; NULL: as the link says */
-    struct run_list params;            /* effective settings, for JSON and head line */
+    bool client_stack, server_stack; /* it takes the link's device, not a socket */
+    char *listen;           /* address for the server, e.g. 127.0.0.1:0; NULL: as the link says */
+    struct run_list params; /* effective settings, for JSON and head line */
     char **client_args, **server_args; /* NULL-terminated, to be appended to `lab drive|serve W` */
     uint64_t asked_ops;     /* -n or --loops: no fixed window (total over all) ; 0 = by time */
     double asked_ops_per_s; /* open loop; 0 = closed */

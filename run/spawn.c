@@ -15,6 +15,7 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "run/netns.h"
 
 extern char **environ;
 
@@ -64,9 +65,11 @@ char **spawn_split(const char *text, int *error)
 }
 
 /* Between fork and exec: async-signal-safe calls only. */
-static void child_exec(char *const *argv, int control, int err_fd, int report)
+static void child_exec(char *const *argv, const struct spawn_place *place, int control, int err_fd,
+                       int report)
 {
     sigset_t none;
+    int failed = 0;
 
     setpgid(0, 0);
     sigemptyset(&none);
@@ -74,10 +77,13 @@ static void child_exec(char *const *argv, int control, int err_fd, int report)
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
-    if (dup2(control, STDIN_FILENO) >= 0 && dup2(control, STDOUT_FILENO) >= 0 &&
+    if (place != NULL)
+        failed = -netns_enter(place->user_ns, place->net_ns);
+    if (failed == 0 && dup2(control, STDIN_FILENO) >= 0 && dup2(control, STDOUT_FILENO) >= 0 &&
         dup2(err_fd, STDERR_FILENO) >= 0)
         execvp(argv[0], argv);
-    int failed = errno;
+    if (failed == 0)
+        failed = errno;
     if (write(report, &failed, sizeof(failed)) < 0)
         _exit(126);
     _exit(127);
@@ -101,7 +107,8 @@ static char **join_words(char **first, char *const *second)
     return all;
 }
 
-static int start_words(struct spawn *child, char *const *words, struct lab_error *err)
+static int start_words(struct spawn *child, const struct spawn_place *place, char *const *words,
+                       struct lab_error *err)
 {
     int control[2] = {-1, -1}, errors[2] = {-1, -1}, report[2] = {-1, -1}, failed = 0, r = 0;
 
@@ -112,7 +119,7 @@ static int start_words(struct spawn *child, char *const *words, struct lab_error
     }
     child->pid = fork();
     if (child->pid == 0)
-        child_exec(words, control[1], errors[1], report[1]);
+        child_exec(words, place, control[1], errors[1], report[1]);
     if (child->pid < 0) {
         r = lab_fail(err, errno, "cannot start %s: %s", words[0], strerror(errno));
         child->pid = 0;
@@ -147,7 +154,8 @@ out:
     return r;
 }
 
-int spawn_start(struct spawn *child, const char *via, char *const *argv, struct lab_error *err)
+int spawn_start(struct spawn *child, const struct spawn_place *place, const char *via,
+                char *const *argv, struct lab_error *err)
 {
     char **prefix = NULL;
     int r = 0;
@@ -157,7 +165,7 @@ int spawn_start(struct spawn *child, const char *via, char *const *argv, struct 
     if (via != NULL && (prefix = spawn_split(via, &r)) == NULL)
         return lab_fail(err, -r, "'%s' cannot be split into words: a quote is left open", via);
     char **words = join_words(prefix, argv);
-    r = words != NULL ? start_words(child, words, err)
+    r = words != NULL ? start_words(child, place, words, err)
                       : lab_fail(err, ENOMEM, "no memory to start %s", argv[0]);
     free(words);
     free(prefix);

@@ -24,10 +24,16 @@ struct spawn {
     int status; /* as of waitpid, once reaped */
 };
 
-/* `via` (or NULL) goes before argv, split as a shell splits words. 0 or -errno with a sentence;
- * then nothing is left. The child is in a process group of its own, so that ^C on the terminal
- * is the controller's affair. */
-int spawn_start(struct spawn *child, const char *via, char *const *argv, struct lab_error *err);
+/* Namespaces that a child enters before its program starts (run/netns.h); -1: stays. */
+struct spawn_place {
+    int user_ns, net_ns;
+};
+
+/* place may be NULL. `via` (or NULL) goes before argv, split as a shell splits words. 0 or -errno
+ * with a sentence; then nothing is left. The child is in a process group of its own, so that ^C on
+ * the terminal is the controller's affair. */
+int spawn_start(struct spawn *child, const struct spawn_place *place, const char *via,
+                char *const *argv, struct lab_error *err);
 /* Reads what is there of its stderr, keeps the end. */
 void spawn_listen(struct spawn *child);
 /* Waits until deadline_ns for it to end; true if it has. */

@@ -281,22 +281,20 @@ static void words_add_all(struct words *words, char *const *more)
         words_add(words, more[i]);
 }
 
-/* Where it plays, if the case has a link. */
+/* Where it plays; NULL if the case has no link. */
 static const struct run_place *trial_place(const struct trial *trial, enum link_side side,
                                            unsigned index, struct words *words)
 {
-    static const struct run_place nowhere;
-
     if (trial->link == NULL)
-        return &nowhere;
+        return NULL;
     const struct run_place *place = run_link_place(trial->link, side, index);
     words_add(words, "--link");
     words_add(words, place->link);
     return place;
 }
 
-static int trial_start_member(struct trial *trial, bool is_server, const char *via,
-                              struct words *words)
+static int trial_start_member(struct trial *trial, bool is_server, const struct run_place *place,
+                              const char *via, struct words *words)
 {
     struct member *member = &trial->members[trial->count];
     struct lab_error err;
@@ -304,7 +302,8 @@ static int trial_start_member(struct trial *trial, bool is_server, const char *v
     memset(member, 0, sizeof(*member));
     member->is_server = is_server;
     member->elsewhere = via != NULL;
-    int r = spawn_start(&member->spawn, via, words->list, &err);
+    int r =
+        spawn_start(&member->spawn, place != NULL ? &place->spawn : NULL, via, words->list, &err);
     if (r < 0) {
         snprintf(trial->reason, trial->reason_size, "%s", err.text);
         return r;
@@ -330,11 +329,11 @@ static int trial_start_servers(struct trial *trial)
         words_add(&words, c->server_spec);
         const struct run_place *place = trial_place(trial, LINK_SERVER, i, &words);
         words_add(&words, "--listen");
-        words_add(&words, c->listen != NULL ? c->listen : place->listen);
+        words_add(&words, c->listen != NULL ? c->listen : place != NULL ? place->listen : "");
         words_add_number(&words, "--index", i);
         words_add_cpus(&words, settings, true, c->server_threads);
         words_add_all(&words, c->server_args);
-        int r = trial_start_member(trial, true, settings->server_via, &words);
+        int r = trial_start_member(trial, true, place, settings->server_via, &words);
         if (r < 0)
             return r;
     }
@@ -342,19 +341,21 @@ static int trial_start_servers(struct trial *trial)
                           "before it was ready");
 }
 
-/* All addresses of all servers, with commas. */
+/* All addresses of all servers, with commas, as clients reach them. Owned. */
 static char *trial_addresses(const struct trial *trial)
 {
-    size_t size = 1;
+    char *all = strdup(""), *longer, reach[4096];
+
     for (size_t i = 0; i < trial->servers; i++)
-        for (size_t k = 0; k < trial->members[i].ready->n_addresses; k++)
-            size += strlen(trial->members[i].ready->addresses[k]) + 1;
-    char *all = calloc(1, size);
-    for (size_t i = 0; i < trial->servers && all != NULL; i++)
-        for (size_t k = 0; k < trial->members[i].ready->n_addresses; k++) {
-            if (all[0] != '\0')
-                strcat(all, ",");
-            strcat(all, trial->members[i].ready->addresses[k]);
+        for (size_t k = 0; k < trial->members[i].ready->n_addresses && all != NULL; k++) {
+            const char *said = trial->members[i].ready->addresses[k];
+            if (trial->link != NULL &&
+                run_link_reach(trial->link, said, reach, sizeof(reach)) != NULL)
+                said = reach;
+            if (asprintf(&longer, "%s%s%s", all, all[0] != '\0' ? "," : "", said) < 0)
+                longer = NULL;
+            free(all);
+            all = longer;
         }
     return all;
 }
@@ -378,14 +379,14 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
             words_add(&words, "--connect");
             words_add(&words, addresses);
         }
-        trial_place(trial, LINK_CLIENT, i, &words);
+        const struct run_place *place = trial_place(trial, LINK_CLIENT, i, &words);
         words_add_number(&words, "--seed", trial->config->seed);
         words_add_number(&words, "--index", i);
         words_add_number(&words, "--processes", c->client_processes);
         words_add_cpus(&words, settings, false, c->client_threads);
         words_add_all(&words, c->client_args);
         const char *via = settings->client_via != NULL ? settings->client_via[i] : NULL;
-        int r = trial_start_member(trial, false, via, &words);
+        int r = trial_start_member(trial, false, place, via, &words);
         if (r < 0)
             return r;
     }
@@ -505,7 +506,10 @@ static int trial_sleep(struct trial *trial, uint64_t until_ns)
 
 static void trial_watch(const struct trial *trial, struct hostwatch *watch)
 {
-    hostwatch_take(watch, "");
+    /* Where the server listens, if that is a namespace of its own. */
+    pid_t net_pid = trial->servers > 0 && trial->link != NULL ? trial->members[0].spawn.pid : 0;
+
+    hostwatch_take(watch, "", net_pid);
     for (size_t i = 0; i < trial->count; i++)
         if (offset_ns(&trial->members[i].clock) == 0)
             hostwatch_frequencies(watch, "", trial->members[i].ready->cpus);
@@ -537,7 +541,7 @@ static int trial_measure(struct trial *trial, struct hostwatch watched[2])
 
 /* --- the whole --- */
 
-static int trial_link(struct trial *trial, unsigned seq)
+static int trial_link(struct trial *trial, unsigned seq, struct run_list *settings)
 {
     char unique[32];
     struct lab_error err;
@@ -548,6 +552,8 @@ static int trial_link(struct trial *trial, unsigned seq)
     int r = run_link_open(&trial->link, trial->run_case, unique, &err);
     if (r < 0)
         snprintf(trial->reason, trial->reason_size, "%s", err.text);
+    else
+        run_link_settings(trial->link, settings);
     return r;
 }
 
@@ -612,7 +618,7 @@ int trial_run(const struct trial_config *config, struct run_trial *out, struct h
     if (trial.members == NULL)
         abort();
     strftime(out->started_at, sizeof(out->started_at), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    int r = trial_link(&trial, out->seq);
+    int r = trial_link(&trial, out->seq, &out->link_settings);
     if (r == 0 && own_server)
         r = trial_start_servers(&trial);
     if (r == 0 && !c->both_sides) {

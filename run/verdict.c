@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/link.h"
 #include "core/parse.h"
 
 #define SENT_IN_TIME_LEAST 0.99
@@ -331,22 +332,20 @@ static void judge_too_short(const struct judge *j)
                 (unsigned long long)j->trial->ops, OPS_LEAST);
 }
 
-static bool is_loopback(const struct run_case *c)
-{
-    return strcmp(c->link, "lo") == 0 || strcmp(c->link, "lo6") == 0;
-}
-
-/* A loopback device has no queue: there bbr always paces by itself. */
+/* By a device without a queue (lo, a veth) bbr always paces by itself. */
 static void mark_pacing(const struct judge *j)
 {
     const char *cc = j->facts->system_cc;
+    struct link link;
 
-    if (strcmp(j->c->link, "unix") == 0 || j->c->both_sides)
+    bool known = link_parse(j->c->link, LINK_CLIENT, &link, NULL) == 0;
+    if (j->c->both_sides || (known && !link.kind->tcp) ||
+        (j->c->client_stack && j->c->server_stack))
         return;
     for (size_t i = 0; i < j->c->params.count; i++)
         if (strcmp(j->c->params.items[i].name, "cc") == 0 && j->c->params.items[i].value[0] != '\0')
             cc = j->c->params.items[i].value;
-    if (cc != NULL && strcmp(cc, "bbr") == 0 && (is_loopback(j->c) || !j->facts->fq))
+    if (cc != NULL && strcmp(cc, "bbr") == 0 && ((known && link.kind->queueless) || !j->facts->fq))
         watermark(j, "pacing", "bbr without fq paces by timers; --cc cubic does not");
 }
 
@@ -357,10 +356,21 @@ static void mark_place(const struct judge *j)
     if (j->facts->virtual_machine)
         watermark(j, "virtual-machine",
                   "this host is a virtual machine: its CPUs may be others' too");
-    if (is_loopback(j->c))
-        watermark(j, "loopback",
-                  "lo has no packets to speak of, and its receive side runs inside "
-                  "the sender's system call: CPU is given for both sides together");
+}
+
+/* What the kind of link is known for. */
+static void mark_link(const struct judge *j)
+{
+    const struct link_remark *remark;
+    struct link link;
+
+    /* Of a server elsewhere the link's name is an interface's, or a kind's all the same. */
+    bool known = link_parse(j->c->link, LINK_CLIENT, &link, NULL) == 0;
+    for (unsigned i = 0; known && (remark = link_remark(&link, i)) != NULL; i++)
+        watermark(j, remark->id, "%s", remark->text);
+    if (known && link.kind->frames)
+        watermark(j, "mtu", "MTU %llu: bulk rates say nothing about links with another",
+                  (unsigned long long)link.mtu);
 }
 
 static void mark_clocks(const struct judge *j)
@@ -414,9 +424,9 @@ void verdict_judge(const struct run_case *c, struct run_trial *trial,
                    const struct verdict_facts *facts)
 {
     static void (*const checks[])(const struct judge *) = {
-        judge_errors,    judge_generator,   judge_overloaded, judge_unstable,
-        judge_disturbed, judge_too_short,   mark_place,       mark_pacing,
-        mark_clocks,     mark_capabilities, mark_drops,
+        judge_errors,    judge_generator, judge_overloaded,  judge_unstable,
+        judge_disturbed, judge_too_short, mark_place,        mark_link,
+        mark_pacing,     mark_clocks,     mark_capabilities, mark_drops,
     };
     const struct judge judge = {c, trial, facts};
 

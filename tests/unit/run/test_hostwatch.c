@@ -12,7 +12,7 @@ static struct hostwatch *take(const struct fake_host *host)
 {
     struct hostwatch *watch = calloc(1, sizeof(*watch));
 
-    hostwatch_take(watch, host->root);
+    hostwatch_take(watch, host->root, 0);
     return watch;
 }
 

@@ -82,7 +82,7 @@ static void start(struct spawn *child, const char *via, const char *script)
     char *const argv[] = {"sh", "-c", (char *)script, NULL};
     struct lab_error err;
 
-    cr_assert_eq(spawn_start(child, via, argv, &err), 0, "%s", err.text);
+    cr_assert_eq(spawn_start(child, NULL, via, argv, &err), 0, "%s", err.text);
 }
 
 static char *describe(struct spawn *child, uint64_t wait_ns)
@@ -100,13 +100,13 @@ Test(spawn, what_is_not_there)
     struct spawn child;
     struct lab_error err;
 
-    cr_assert_eq(spawn_start(&child, NULL, argv, &err), -ENOENT);
+    cr_assert_eq(spawn_start(&child, NULL, NULL, argv, &err), -ENOENT);
     cr_assert_not_null(strstr(err.text, "/nowhere/lab"), "%s", err.text);
     cr_assert_eq(child.pid, 0);
     spawn_end(&child, 0);
-    cr_assert_eq(spawn_start(&child, "no-such-prefix -x", argv, &err), -ENOENT);
+    cr_assert_eq(spawn_start(&child, NULL, "no-such-prefix -x", argv, &err), -ENOENT);
     cr_assert_not_null(strstr(err.text, "no-such-prefix"), "%s", err.text);
-    cr_assert_eq(spawn_start(&child, "'open", argv, &err), -EINVAL);
+    cr_assert_eq(spawn_start(&child, NULL, "'open", argv, &err), -EINVAL);
     cr_assert_not_null(strstr(err.text, "quote"), "%s", err.text);
 }
 
