@@ -39,7 +39,7 @@ static struct link view(const struct run_link *link, enum link_side side, unsign
     struct lab_error err = {""};
     const char *text = run_link_place(link, side, index)->link;
     cr_assert_eq(link_parse(text, LINK_CLIENT, &seen, &err), 0, "%s: %s", text, err.text);
-    cr_assert_eq(seen.side, side, "the text says whose view it is: %s", text);
+    cr_assert_eq(seen.side, (int)side, "the text says whose view it is: %s", text);
     return seen;
 }
 
