@@ -569,6 +569,7 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
     struct link link = {0};
 
     c->workload = draft_memory(strdup(draft->client->name));
+    c->unused = draft->server->unused;
     c->vs_reference = __builtin_nan("");
     int r = draft_engines(draft, engine, context, &client, &server, c, err);
     if (r == CLI_OK) {

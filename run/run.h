@@ -80,10 +80,11 @@ struct run_case {
     char *listen;           /* address for the server, e.g. 127.0.0.1:0; NULL: as the link says */
     struct run_list params; /* effective settings, for JSON and head line */
     char **client_args, **server_args; /* NULL-terminated, to be appended to `lab drive|serve W` */
-    uint64_t asked_ops;     /* -n or --loops: no fixed window (total over all) ; 0 = by time */
-    double asked_ops_per_s; /* open loop; 0 = closed */
-    bool both_sides;        /* one process plays both (caps.both_sides) */
-    bool server_measured;   /* --server, or the engines differ: generator-bound applies */
+    uint64_t asked_ops;        /* -n or --loops: no fixed window (total over all) ; 0 = by time */
+    double asked_ops_per_s;    /* open loop; 0 = closed */
+    bool both_sides;           /* one process plays both (caps.both_sides) */
+    const char *const *unused; /* capabilities of no use to the workload; static, or NULL */
+    bool server_measured;      /* --server, or the engines differ: generator-bound applies */
     uint32_t client_processes, server_processes; /* 1 unless one_per_process and -t N */
     uint32_t client_threads, server_threads;     /* at work at once, over all its processes */
     char wait[8];                                /* sleep or spin */

@@ -26,17 +26,23 @@ static uint64_t timeval_ns(const struct timeval *t)
     return (uint64_t)t->tv_sec * NS_PER_S + (uint64_t)t->tv_usec * NS_PER_US;
 }
 
-static uint64_t vsize_bytes(void)
+/* A line of /proc/self/status, in KiB there; 0 if there is none. */
+static uint64_t status_bytes(const char *name)
 {
-    FILE *file = fopen("/proc/self/statm", "re");
-    unsigned long long pages = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+    unsigned long long kib = 0;
+    size_t size = strlen(name);
 
     if (file == NULL)
         return 0;
-    if (fscanf(file, "%llu", &pages) != 1)
-        pages = 0;
+    while (fgets(line, sizeof(line), file) != NULL)
+        if (strncmp(line, name, size) == 0 && line[size] == ':') {
+            kib = strtoull(line + size + 1, NULL, 10);
+            break;
+        }
     fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return kib * 1024;
 }
 
 Lab__Process *snapshot_process(const struct snapshot *before, const struct snapshot *after)
@@ -54,8 +60,9 @@ Lab__Process *snapshot_process(const struct snapshot *before, const struct snaps
     process->ctx_switches_voluntary = (uint64_t)(after->usage.ru_nvcsw - before->usage.ru_nvcsw);
     process->ctx_switches_involuntary =
         (uint64_t)(after->usage.ru_nivcsw - before->usage.ru_nivcsw);
-    process->rss_bytes_max = (uint64_t)after->usage.ru_maxrss * 1024;
-    process->vsize_bytes = vsize_bytes();
+    /* ru_maxrss of a child begins with what the controller had when it forked. */
+    process->rss_bytes_max = status_bytes("VmHWM");
+    process->vsize_bytes = status_bytes("VmSize");
     return process;
 }
 

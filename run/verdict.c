@@ -389,13 +389,22 @@ static void mark_clocks(const struct judge *j)
                   (double)error_ns / 1e3);
 }
 
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; names != NULL && *names != NULL; names++)
+        if (strcmp(name, *names) == 0)
+            return true;
+    return false;
+}
+
 static void mark_emulated(const struct judge *j, const char *side,
                           const struct run_process *process)
 {
     const Lab__Ready *ready = process->ready;
 
     for (size_t k = 0; ready != NULL && k < ready->n_capabilities; k++)
-        if (strcmp(ready->capabilities[k]->state, "emulated") == 0)
+        if (strcmp(ready->capabilities[k]->state, "emulated") == 0 &&
+            !is_one_of(ready->capabilities[k]->name, j->c->unused))
             watermark(j, "emulated", "%s: %s is emulated%s%s", side, ready->capabilities[k]->name,
                       ready->capabilities[k]->note[0] != '\0' ? ": " : "",
                       ready->capabilities[k]->note);

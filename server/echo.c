@@ -83,6 +83,8 @@ static void echo_state_close(void *state)
     echo_server_close(state);
 }
 
+static const char *const echo_unused[] = {"file segments", NULL};
+
 extern const struct server_workload server_echo;
 const struct server_workload server_echo = {
     .name = "echo",
@@ -96,4 +98,5 @@ const struct server_workload server_echo = {
     .state_open = echo_state_open,
     .state_reset = echo_state_reset,
     .state_close = echo_state_close,
+    .unused = echo_unused,
 };

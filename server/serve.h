@@ -33,6 +33,9 @@ struct server_workload {
     int (*state_open)(void *state, void *shared, const void *options);
     void (*state_reset)(void *state);
     void (*state_close)(void *state);
+    /* Engine capabilities that it has no use for, NULL-terminated: that they are emulated says
+     * nothing about its figures. NULL: it may use all. */
+    const char *const *unused;
 };
 
 struct serve_options {

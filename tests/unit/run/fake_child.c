@@ -1,7 +1,7 @@
 /*
  * A side of a trial that measures nothing, in the place of lab: it is started as `lab serve HOW` or
  * `lab drive HOW`, behaves well on the side that HOW does not name, and on the other one as HOW
- * says: server-dies, client-garbage, ...
+ * says: server-dies, client-garbage, ... As `fake_child memory` it only writes how much it has.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "core/hist.h"
 #include "core/metric.h"
 #include "run/child.h"
+#include "run/snapshot.h"
 
 static const char *how = "";
 
@@ -95,6 +96,15 @@ static void finish(void *context, Lab__Record *record)
     hist_free(h);
 }
 
+static int say_memory(void)
+{
+    struct snapshot now;
+
+    snapshot_take(&now);
+    unsigned long long bytes = snapshot_process(&now, &now)->rss_bytes_max;
+    return write(STDOUT_FILENO, &bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes) ? 0 : 9;
+}
+
 int main(int argc, char **argv)
 {
     bool server = argc > 1 && strcmp(argv[1], "serve") == 0;
@@ -110,6 +120,8 @@ int main(int argc, char **argv)
     };
     struct lab_error err;
 
+    if (argc == 2 && strcmp(argv[1], "memory") == 0)
+        return say_memory();
     if (strncmp(word, side, strlen(side)) == 0)
         how = word + strlen(side);
     if (is("banner") && write(STDOUT_FILENO, "Welcome! You have mail.\n", 24) < 0)

@@ -438,6 +438,9 @@ Test(verdict, marks_of_capabilities, .init = setup, .fini = teardown)
     record_add_capability(fake.trial->servers[0].ready, "file segments", "emulated", "read, sent");
     record_add_capability(fake.trial->servers[0].ready, "zero-copy", "no effect", "");
     cr_assert_str_eq(marked("emulated"), "server: file segments is emulated: read, sent");
+    static const char *const unused[] = {"other", "file segments", NULL};
+    fake.c->unused = unused;
+    cr_assert_null(marked("emulated"), "a workload without files");
 }
 
 Test(verdict, marks_of_drops, .init = setup, .fini = teardown)
