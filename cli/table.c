@@ -516,7 +516,8 @@ void table_print_host(const struct run_result *run, FILE *out, unsigned width)
         snprintf(pinned, sizeof(pinned), "server CPU %s, client CPU %s", settings->server_cpus,
                  settings->client_cpus);
     table_line(&table, "host  %.8s, %u core%s, %s; %s; %s", env->fingerprint, env->cores,
-               env->cores == 1 ? "" : "s", kernel == NULL ? "kernel unknown" : kernel, pinned,
+               env->cores == 1 ? "" : "s",
+               kernel == NULL || kernel[0] == '\0' ? "kernel unknown" : kernel, pinned,
                apart ? "the ends are apart" : "both ends on this host");
     table_print_run(&table);
 }

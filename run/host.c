@@ -1,5 +1,5 @@
 /*
- * Facts about this host, for every record: what cannot be read is `not observed`. The
+ * Facts about this host, for every record: what cannot be read is not observed, and never 0. The
  * fingerprint takes stable facts only, so that a host is known again tomorrow.
  */
 #include <errno.h>
@@ -14,8 +14,6 @@
 
 #include "core/clock.h"
 #include "run/run.h"
-
-#define NOT_OBSERVED "not observed"
 
 /* The first line of a file, without its end; NULL if there is none. */
 static const char *read_line(const char *path, char *out, size_t out_size)
@@ -56,9 +54,10 @@ static const char *read_value(const char *path, const char *key, char *out, size
     return NULL;
 }
 
+/* NULL: it cannot be read, which is "" in the list; what was read and is empty is "none". */
 static void fact(struct run_env *env, const char *name, const char *value)
 {
-    run_list_add(&env->facts, name, value != NULL ? value : NOT_OBSERVED);
+    run_list_add(&env->facts, name, value == NULL ? "" : value[0] == '\0' ? "none" : value);
 }
 
 static void fact_file(struct run_env *env, const char *name, const char *path)
@@ -110,7 +109,11 @@ static void read_cpu(struct run_env *env)
     const char *found = read_value("/proc/cpuinfo", "flags", flags, sizeof(flags));
     env->shared_host = found != NULL && strstr(flags, " hypervisor") != NULL;
     fact(env, "virtual_machine", found == NULL ? NULL : env->shared_host ? "yes" : "no");
-    fact_file(env, "frequency_khz", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq");
+    found = read_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq", text, sizeof(text));
+    if (found != NULL)
+        fact_format(env, "frequency_hz", "%s000", text);
+    else
+        fact(env, "frequency_hz", NULL);
     fact_file(env, "governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
     fact_file(env, "no_turbo", "/sys/devices/system/cpu/intel_pstate/no_turbo");
     fact_file(env, "smt", "/sys/devices/system/cpu/smt/control");

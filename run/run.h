@@ -124,7 +124,7 @@ struct run_env_warning {
 /* Facts about this host; strings owned. */
 struct run_env {
     char fingerprint[17];  /* from stable facts only */
-    struct run_list facts; /* kernel, cpu, cores, clocksource, congestion_control, ... for JSON */
+    struct run_list facts; /* kernel, cpu, clocksource, ... for JSON; "": not observed */
     struct run_env_warning warnings[16];
     size_t warnings_count;
     unsigned cores;

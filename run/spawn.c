@@ -121,7 +121,8 @@ static int start_words(struct spawn *child, const struct spawn_place *place, cha
     if (child->pid == 0)
         child_exec(words, place, control[1], errors[1], report[1]);
     if (child->pid < 0) {
-        r = lab_fail(err, errno, "cannot start %s: %s", words[0], strerror(errno));
+        r = lab_fail(err, errno, "cannot start %s: %s%s", words[0], strerror(errno),
+                     errno == EAGAIN ? "; more processes than `ulimit -u` allows" : "");
         child->pid = 0;
         goto out;
     }

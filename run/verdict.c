@@ -275,7 +275,8 @@ static void disturbed_cpus(const struct judge *j, struct cpu_use *use, char evid
                      100 * use->steal_ns / window_ns, plural, use->list, 100 * STEAL_MOST);
     if (foreign_ns > FOREIGN_MOST * window_ns && foreign_ns > 3 * tick_ns)
         evidence_add(evidence, "other programs used %.1f %% of CPU%s %s (limit %.0f %%)",
-                     100 * foreign_ns / window_ns, plural, use->list, 100 * FOREIGN_MOST);
+                     fmin(100, 100 * foreign_ns / window_ns), plural, use->list,
+                     100 * FOREIGN_MOST);
     for (int i = 0; i < use->count; i++) {
         double was = (double)before->khz[use->cpus[i]], is = (double)after->khz[use->cpus[i]];
         if (was > 0 && is > 0 && fabs(is - was) > FREQUENCY_MOST * was)
