@@ -156,6 +156,9 @@ void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
         conn_leave(worker, conn);
     else
         slot_next(worker, conn, slot);
+    /* A round of the engine may hold many answers: what falls due meanwhile does not wait. */
+    if (worker->open_loop && worker->phase == WORKER_RUNNING)
+        schedule_run(worker);
 }
 
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example)

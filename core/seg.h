@@ -45,6 +45,26 @@ struct seg {
     int fd;               /* file segments only */
 };
 
+/*
+ * Field by field into where it is wanted: a struct that is put together elsewhere and copied is
+ * read in wider pieces than it was written in, which the processor cannot forward.
+ */
+static inline void seg_set_memory(struct seg *seg, const void *data, size_t size)
+{
+    seg->data = data;
+    seg->buf = NULL;
+    seg->size = size;
+    seg->fd = -1;
+}
+
+static inline void seg_set_buf(struct seg *seg, struct buf *buf, const uint8_t *data, size_t size)
+{
+    seg->data = data;
+    seg->buf = buf;
+    seg->size = size;
+    seg->fd = -1;
+}
+
 static inline struct seg seg_memory(const void *data, size_t size)
 {
     return (struct seg){.data = data, .size = size, .fd = -1};

@@ -110,7 +110,7 @@ static int echo_client_output(void *state, struct proto_output *out)
     struct echo_slot *slot = &client->slots[index];
     if (client->one_way) {
         out->last = --client->unsent == 0;
-        out->segs[0] = seg_memory(client->pattern->bytes, client->message_bytes);
+        seg_set_memory(&out->segs[0], client->pattern->bytes, client->message_bytes);
         return 1;
     }
     /* Its last message's memory is still the engine's: sent() will ask again. */
@@ -121,12 +121,12 @@ static int echo_client_output(void *state, struct proto_output *out)
     out->last = --client->unsent == 0;
     out->cookie = index + 1;
     if (slot->whole != NULL) {
-        out->segs[0] = seg_memory(slot->whole, client->message_bytes);
+        seg_set_memory(&out->segs[0], slot->whole, client->message_bytes);
         return 1;
     }
-    out->segs[0] = seg_memory(slot->header, ECHO_HEADER_BYTES);
-    out->segs[1] = seg_memory(client->pattern->bytes + ECHO_HEADER_BYTES,
-                              client->message_bytes - ECHO_HEADER_BYTES);
+    seg_set_memory(&out->segs[0], slot->header, ECHO_HEADER_BYTES);
+    seg_set_memory(&out->segs[1], client->pattern->bytes + ECHO_HEADER_BYTES,
+                   client->message_bytes - ECHO_HEADER_BYTES);
     return 2;
 }
 
@@ -272,7 +272,7 @@ static int echo_server_input(void *state, struct buf *buf)
         server->pending = grown;
         server->pending_room = room;
     }
-    server->pending[server->pending_count++] = seg_buf(buf_ref(buf), buf->data, buf->size);
+    seg_set_buf(&server->pending[server->pending_count++], buf_ref(buf), buf->data, buf->size);
     bool enough = server->close_after != 0 && server->received_bytes >= server->close_after;
     return enough ? PROTO_CLOSE : PROTO_OK;
 }
@@ -288,7 +288,7 @@ static int echo_server_ack(struct echo_server *server, struct proto_output *out)
     memcpy(server->ack, &total, sizeof(total));
     server->acked_bytes = server->received_bytes;
     server->ack_in_flight = true;
-    out->segs[0] = seg_memory(server->ack, sizeof(server->ack));
+    seg_set_memory(&out->segs[0], server->ack, sizeof(server->ack));
     out->cookie = 1;
     out->last = true;
     return 1;
