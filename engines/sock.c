@@ -157,10 +157,17 @@ static int sock_bind(int fd, const struct addr *addr)
 static int sock_listen_failed(const struct addr *addr, int code, struct lab_error *err)
 {
     char text[ADDR_TEXT_MAX];
+    const char *path = sock_unix_path(addr);
+    struct stat status;
 
     addr_format(addr, text);
     switch (code) {
     case EADDRINUSE:
+        if (path != NULL && lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode))
+            return lab_fail(err, code,
+                            "cannot listen on %s: there is a file that is no socket; remove it, or "
+                            "take another path",
+                            text);
         return lab_fail(err, code,
                         "cannot listen on %s: another process does; stop it, or take another "
                         "address (port 0: a free one)",

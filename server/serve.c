@@ -24,6 +24,7 @@ struct server_conn {
     struct server_worker *worker;
     struct server_conn *next, *previous; /* the worker's open ones; next also of free ones */
     uint64_t seen_bytes;                 /* received when it was last swept */
+    unsigned silent;                     /* sweeps in a row that found no more */
     _Alignas(16) uint8_t state[];
 };
 
@@ -148,6 +149,7 @@ static struct server_conn *conn_take(struct server_worker *worker)
     conn->pump.owner = &conn_owner;
     conn->pump.timers = &worker->timers;
     conn->seen_bytes = UINT64_MAX;
+    conn->silent = 0;
     return conn;
 }
 
@@ -233,12 +235,13 @@ static void worker_sweep(struct timer *timer, uint64_t now_ns)
         next = conn->next;
         if (conn->seen_bytes != conn->pump.received_bytes) {
             conn->seen_bytes = conn->pump.received_bytes;
-        } else {
+            conn->silent = 0;
+        } else if (++conn->silent == 2) {
             atomic_fetch_add_explicit(&worker->server->idle_closed, 1, memory_order_relaxed);
             pump_close(&conn->pump, false);
         }
     }
-    timer_set(&worker->timers, timer, now_ns + worker->server->config.options.idle_ns);
+    timer_set(&worker->timers, timer, now_ns + worker->server->config.options.idle_ns / 2);
 }
 
 static void worker_begin_drain(struct server_worker *worker)
@@ -399,7 +402,7 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
     worker->engine = engine;
     worker->sweep.fire = worker_sweep;
     if (server->config.options.idle_ns > 0)
-        timer_set(&worker->timers, &worker->sweep, clock_ns() + server->config.options.idle_ns);
+        timer_set(&worker->timers, &worker->sweep, clock_ns() + server->config.options.idle_ns / 2);
     server->workers[server->workers_count++] = worker;
     return worker;
 }
@@ -607,6 +610,8 @@ void server_stop(struct server *server, uint64_t drain_ns)
             pthread_join(server->workers[i]->thread, NULL);
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_free(server->workers[i]);
+    if (server->unsaid > 0)
+        fprintf(stderr, "lab: refused %llu more\n", (unsigned long long)server->unsaid);
     free(server->workers);
     if (server->process != NULL)
         server->config.workload->process_close(server->process);
