@@ -6,9 +6,15 @@
 #include "core/clock.h"
 
 extern const struct client_workload client_echo;
+#if HAVE_NGHTTP2
+extern const struct client_workload client_image_stream;
+#endif
 
 const struct client_workload *const client_workloads[] = {
     &client_echo,
+#if HAVE_NGHTTP2
+    &client_image_stream,
+#endif
     NULL,
 };
 

@@ -50,6 +50,14 @@ static int pump_tell_time(struct pump_conn *conn, uint64_t now_ns)
     return r & ~PROTO_TIME;
 }
 
+/* In order, and hard if the other end does not let what is queued go out for so long. */
+static void pump_close_in_time(struct pump_conn *conn)
+{
+    pump_close(conn, false);
+    if (conn->proto->tick != NULL)
+        timer_set(conn->timers, &conn->timer, clock_ns() + PUMP_LINGER_NS);
+}
+
 /* Asks the protocol for output until it has none or enough is on its way. */
 static void pump_pull(struct pump_conn *conn)
 {
@@ -74,7 +82,7 @@ static void pump_pull(struct pump_conn *conn)
         if (r < 0)
             pump_fail(conn, -r);
         else if (last && conn->ending)
-            pump_close(conn, false);
+            pump_close_in_time(conn);
         if (last)
             return;
     }
@@ -101,8 +109,10 @@ static void pump_on_time(struct timer *timer, uint64_t now_ns)
     struct pump_conn *conn =
         (struct pump_conn *)((char *)timer - offsetof(struct pump_conn, timer));
 
-    if (conn->closing)
+    if (conn->closing) {
+        pump_close(conn, true);
         return;
+    }
     conn->in_event = true;
     pump_after(conn, pump_tell_time(conn, now_ns));
 }

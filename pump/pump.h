@@ -12,6 +12,9 @@
 
 #define PUMP_QUEUE_BYTES (4u << 20)
 #define PUMP_SEGS_MAX    64
+/* A connection that its protocol ended, and whose other end takes nothing, is closed hard after
+ * so long (for protocols that go by time). */
+#define PUMP_LINGER_NS 2000000000ull
 
 struct pump_conn;
 

@@ -4,9 +4,15 @@
 #include <string.h>
 
 extern const struct server_workload server_echo;
+#if HAVE_NGHTTP2
+extern const struct server_workload server_image_stream;
+#endif
 
 const struct server_workload *const server_workloads[] = {
     &server_echo,
+#if HAVE_NGHTTP2
+    &server_image_stream,
+#endif
     NULL,
 };
 

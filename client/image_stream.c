@@ -1,0 +1,286 @@
+/*
+ * The image stream's client: an op is one call, which asks for a number of images in one stream,
+ * or for the list of their names. Every image is checked, and timed by itself.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/load.h"
+#include "core/clock.h"
+#include "proto/image_client.h"
+
+#define IMAGE_WINDOW_FIRST (1u << 20)
+#define IMAGE_WINDOW_AUTO  (64u << 20)
+
+struct image_options {
+    int contract, rpc, check;
+    uint64_t images_per_op, message_bytes, window_bytes, frame_bytes;
+    char images[OPTION_TEXT_MAX];
+};
+
+static const char *const rpcs[] = {"stream", "list", NULL};
+enum { RPC_STREAM, RPC_LIST };
+static const char *const checks[] = {"content", "size", NULL};
+enum { CHECK_CONTENT, CHECK_SIZE };
+
+#define FIELD(name) offsetof(struct image_options, name)
+
+static const struct option_def image_options[] = {
+    {.name = "rpc",
+     .type = OPTION_CHOICE,
+     .offset = FIELD(rpc),
+     .fallback = "stream",
+     .choices = rpcs,
+     .help = "an op: StreamImages, or ListImages",
+     .group = "Image stream"},
+    {.name = "images-per-op",
+     .type = OPTION_COUNT,
+     .offset = FIELD(images_per_op),
+     .fallback = "3",
+     .min = 1,
+     .max = 100000,
+     .help = "names of a StreamImages: all that the server has, round and round",
+     .group = "Image stream"},
+    {.name = "contract",
+     .type = OPTION_CHOICE,
+     .offset = FIELD(contract),
+     .fallback = "nested",
+     .choices = image_contracts,
+     .help = "the image as a message of its own, or its fields in the answer",
+     .group = "Image stream"},
+    {.name = "images",
+     .type = OPTION_TEXT,
+     .offset = FIELD(images),
+     .fallback = "default",
+     .argument = "learn|DIR",
+     .help = "expect pictures of other contents than lab's own: those that come first",
+     .group = "Image stream"},
+    {.name = "check",
+     .type = OPTION_CHOICE,
+     .offset = FIELD(check),
+     .fallback = "content",
+     .choices = checks,
+     .help = "what is looked at of each image, beside its name",
+     .group = "Image stream"},
+    {.name = "max-message",
+     .type = OPTION_SIZE,
+     .offset = FIELD(message_bytes),
+     .fallback = "4MiB",
+     .min = 1,
+     .max = UINT32_MAX,
+     .help = "largest message that is taken",
+     .group = "Image stream"},
+    {.name = "frame-size",
+     .type = OPTION_SIZE,
+     .offset = FIELD(frame_bytes),
+     .fallback = "1MiB",
+     .min = H2_FRAME_LEAST,
+     .max = H2_FRAME_MOST,
+     .help = "largest DATA frame: announced, and sent if the other end takes it",
+     .group = "Image stream"},
+    {.name = "window",
+     .type = OPTION_SIZE,
+     .offset = FIELD(window_bytes),
+     .fallback = "0",
+     .max = H2_WINDOW_MOST,
+     .help = "flow-control window that the client announces; 0 = it grows with the "
+             "bandwidth-delay product",
+     .group = "Image stream"},
+    {0},
+};
+
+/* Rows after the session's. */
+enum {
+    IMAGES = H2_METRICS_COUNT,
+    IMAGE_BYTES,
+    FIRST_IMAGE_NS,
+    IMAGE_NS,
+    IMAGE_GAP_NS,
+};
+
+static const struct metric_def image_metrics[] = {
+    H2_METRICS,
+    {"images", "", METRIC_COUNTER, METRIC_MORE, "", "client",
+     "images that were here, whole and right"},
+    {"images_bytes", "bytes", METRIC_COUNTER, METRIC_MORE, "", "client", "their contents"},
+    {"first_image_ns", "ns", METRIC_HISTOGRAM, METRIC_LESS, "", "client",
+     "an op, from its start to the end of its first image"},
+    {"image_ns", "ns", METRIC_HISTOGRAM, METRIC_LESS, "", "client",
+     "an image, from its op's start to its last byte"},
+    {"image_gap_ns", "ns", METRIC_HISTOGRAM, METRIC_LESS, "", "client",
+     "an image, from the end of the one before it to its own"},
+    {0},
+};
+
+static const struct metric_view image_views[] = {
+    {"images/s", "images", METRIC_VIEW_RATE, 0, false},
+    {"MB/s", "images_bytes", METRIC_VIEW_MB_RATE, 0, false},
+    {"first image, p50", "first_image_ns", METRIC_VIEW_PERCENTILE, 50, false},
+    {"first image, p99", "first_image_ns", METRIC_VIEW_PERCENTILE, 99, false},
+    {"gap between images, p50", "image_gap_ns", METRIC_VIEW_PERCENTILE, 50, false},
+    {"gap between images, p99", "image_gap_ns", METRIC_VIEW_PERCENTILE, 99, false},
+    {"held by flow control, an op", "h2_stalled_ns", METRIC_VIEW_TIME_PER_OP, 0, true},
+    {"window of the client", "h2_window_bytes", METRIC_VIEW_BYTES, 0, false},
+    {0},
+};
+
+/* A connection: the protocol's state, and when each slot's last image was here. */
+struct image_state {
+    struct image_client client; /* first */
+    struct load_conn *conn;
+    uint64_t *last_ns; /* a slot each */
+};
+
+static void image_first(void *context, unsigned slot)
+{
+    struct image_state *state = context;
+    load_op_first_byte(state->conn, slot);
+}
+
+static void image_progress(void *context, uint64_t bytes)
+{
+    struct image_state *state = context;
+    load_progress(state->conn, bytes);
+}
+
+static void image_here(void *context, unsigned slot, unsigned nth, uint64_t bytes)
+{
+    struct image_state *state = context;
+    uint64_t now_ns = clock_ns(), start_ns = load_op_start_ns(state->conn, slot);
+
+    load_count(state->conn, IMAGES, 1);
+    load_count(state->conn, IMAGE_BYTES, bytes);
+    load_record(state->conn, IMAGE_NS, now_ns, now_ns - start_ns);
+    if (nth == 0)
+        load_record(state->conn, FIRST_IMAGE_NS, now_ns, now_ns - start_ns);
+    else
+        load_record(state->conn, IMAGE_GAP_NS, now_ns, now_ns - state->last_ns[slot]);
+    state->last_ns[slot] = now_ns;
+}
+
+static void image_done(void *context, unsigned slot, uint64_t bytes)
+{
+    struct image_state *state = context;
+    load_op_done(state->conn, slot, bytes);
+}
+
+static void image_failed(void *context, unsigned slot, const char *kind, const char *text)
+{
+    struct image_state *state = context;
+    load_op_failed(state->conn, slot, kind, text);
+}
+
+static const struct image_client_events image_events = {
+    .first = image_first,
+    .progress = image_progress,
+    .image = image_here,
+    .done = image_done,
+    .failed = image_failed,
+};
+
+static int image_check(const void *options, struct load_options *load, struct lab_error *err)
+{
+    const struct image_options *image = options;
+
+    if (image->window_bytes != 0 && image->window_bytes < 65535)
+        return lab_fail(err, EINVAL, "--window: at least 65535 bytes, with which HTTP/2 begins");
+    if (load->close == LOAD_CLOSE_SERVER)
+        return lab_fail(err, EINVAL, "--close server: a gRPC server keeps its connections");
+    if (load->depth == 0)
+        load->depth = 1;
+    return 0;
+}
+
+static uint64_t image_message_bytes(const void *options)
+{
+    const struct image_options *image = options;
+    return image->rpc == RPC_LIST ? 4096 : 1u << 20;
+}
+
+static int image_worker_open(void **shared, void *process, const void *options, struct meter *meter)
+{
+    const struct image_options *image = options;
+    struct image_client_worker *worker = malloc(sizeof(*worker));
+    bool automatic = image->window_bytes == 0;
+    const struct h2_options h2 = {
+        .window_bytes = automatic ? IMAGE_WINDOW_FIRST : (uint32_t)image->window_bytes,
+        .window_most = automatic ? IMAGE_WINDOW_AUTO : (uint32_t)image->window_bytes,
+        .frame_bytes = (uint32_t)image->frame_bytes,
+        .header_bytes = 64u << 10,
+        .continuations = 64,
+    };
+    const struct image_client_config config = {
+        .contract = (enum image_contract)image->contract,
+        .list = image->rpc == RPC_LIST,
+        .images_per_op = (unsigned)image->images_per_op,
+        .message_bytes = (uint32_t)image->message_bytes,
+        .learn = strcmp(image->images, "default") != 0,
+        .sizes_only = image->check == CHECK_SIZE,
+    };
+
+    if (worker == NULL ||
+        image_client_worker_open(worker, &h2, &config, &image_events, meter) < 0) {
+        free(worker);
+        return -ENOMEM;
+    }
+    *shared = worker;
+    return 0;
+}
+
+static void image_worker_close(void *shared)
+{
+    image_client_worker_close(shared);
+    free(shared);
+}
+
+static int image_state_open(void *memory, struct load_conn *conn, void *shared, const void *options,
+                            unsigned depth)
+{
+    struct image_state *state = memory;
+
+    state->conn = conn;
+    state->last_ns = calloc(depth, sizeof(*state->last_ns));
+    return state->last_ns == NULL ? -ENOMEM
+                                  : image_client_open(&state->client, shared, state, depth);
+}
+
+static void image_state_reset(void *memory, uint64_t connection)
+{
+    struct image_state *state = memory;
+    image_client_reset(&state->client);
+}
+
+static void image_state_close(void *memory)
+{
+    struct image_state *state = memory;
+    image_client_close(&state->client);
+    free(state->last_ns);
+}
+
+static void image_start(void *memory, unsigned slot, uint64_t op)
+{
+    struct image_state *state = memory;
+    image_client_ask(&state->client, slot);
+}
+
+extern const struct client_workload client_image_stream;
+const struct client_workload client_image_stream = {
+    .name = "image-stream",
+    .help = "pictures by gRPC, each a message of a stream",
+    .options = image_options,
+    .options_size = sizeof(struct image_options),
+    .connections = 1,
+    .check = image_check,
+    .message_bytes = image_message_bytes,
+    .proto = &image_client_proto,
+    .metrics = image_metrics,
+    .views = image_views,
+    .worker_open = image_worker_open,
+    .worker_close = image_worker_close,
+    .state_size = sizeof(struct image_state),
+    .state_open = image_state_open,
+    .state_reset = image_state_reset,
+    .state_close = image_state_close,
+    .start = image_start,
+};
