@@ -29,14 +29,14 @@ class Job(LabCase):
         self.assertIn("size=64KiB", keys[4])
 
     def test_the_command_line_wins(self):
-        text = "[global]\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
+        text = "[global]\nworkload = echo\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
         self.assertEqual(len(self.keys(text)), 2)
         keys = self.keys(text, "--size", "8")
         self.assertEqual(len(keys), 1, "both sections are the same then")
         self.assertIn("size=8", keys[0])
 
     def test_one_section(self):
-        text = "[global]\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
+        text = "[global]\nworkload = echo\nengine = epoll\n[a]\nsize = 16\n[b]\nsize = 32\n"
         self.assertIn("size=32", self.keys(text, "--section", "b")[0])
         self.assert_refused(
             "run", "--job", self.job(text), "--section", "c", says="no section 'c'"
