@@ -20,6 +20,9 @@
 #include "cli/cli.h"
 #include "core/clock.h"
 #include "core/parse.h"
+#include "engines/sock.h"
+#include "run/spawn.h"
+#include "server/serve.h"
 
 /* Beside its connections a process needs some for rings, timers, the listener, the channel. */
 #define PREFLIGHT_FDS_SPARE      64
@@ -314,6 +317,34 @@ int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *
     return CLI_OK;
 }
 
+/* --- a server that is to be started --- */
+
+int preflight_listen(const struct run_result *run, struct lab_error *err)
+{
+    const char *tried = NULL;
+
+    for (size_t i = 0; i < run->cases_count; i++) {
+        const struct run_case *c = &run->cases[i];
+        const struct engine_common common = {0};
+        const struct engine_config config = {.options = &common};
+        struct sock_listener listener;
+        struct addr addr;
+
+        if (c->server_address != NULL || c->listen == NULL || c->link_spec != NULL ||
+            c->both_sides || (tried != NULL && strcmp(tried, c->listen) == 0))
+            continue;
+        tried = c->listen;
+        if (addr_parse(tried, server_workload_find(c->workload)->port, "--listen", &addr, err) < 0)
+            return CLI_USAGE;
+        if (!addr_is_unix(&addr) && addr_port(&addr) == 0)
+            continue; /* a free one */
+        if (sock_listen(&listener, &addr, &config, 0, err) < 0)
+            return CLI_USAGE;
+        sock_listener_close(&listener);
+    }
+    return CLI_OK;
+}
+
 /* --- the whole run --- */
 
 static int preflight_cpus(const char *list, const char *name, struct lab_error *err)
@@ -339,12 +370,32 @@ static int preflight_cpus(const char *list, const char *name, struct lab_error *
     return r;
 }
 
+/* A command that goes before another. */
+static int preflight_via(const char *command, const char *name, struct lab_error *err)
+{
+    int why = 0;
+    char **words = spawn_split(command, &why);
+    bool empty = words != NULL && words[0] == NULL;
+
+    free(words);
+    if (words != NULL && !empty)
+        return CLI_OK;
+    lab_fail(err, EINVAL, "%s %s: %s", name, command,
+             empty ? "it is empty" : "it cannot be split into words: a quote is left open");
+    return CLI_USAGE;
+}
+
 int preflight_run(const struct run_options *options, struct lab_error *err)
 {
     int r = CLI_OK;
 
+    if (options->server_via[0] != '\0')
+        r = preflight_via(options->server_via, "--server-via", err);
+    for (size_t i = 0; i < options->client_via.count && r == CLI_OK; i++)
+        r = preflight_via(options->client_via.items[i].value, "--client-via", err);
+
     /* On another host the lists are that host's. */
-    if (options->server_cpus[0] != '\0' && options->server_via[0] == '\0')
+    if (r == CLI_OK && options->server_cpus[0] != '\0' && options->server_via[0] == '\0')
         r = preflight_cpus(options->server_cpus, "--server-cpus", err);
     if (r == CLI_OK && options->client_cpus[0] != '\0' && options->client_via.count == 0)
         r = preflight_cpus(options->client_cpus, "--client-cpus", err);

@@ -21,6 +21,10 @@ int preflight_load(const struct case_options *options, const struct link_kind *k
  * own), and names the link to it. CLI_OK or CLI_USAGE. */
 int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err);
 
+/* Whether the servers that this host is to start can listen where they were put: listens there for
+ * a moment. CLI_OK or CLI_USAGE. */
+int preflight_listen(const struct run_result *run, struct lab_error *err);
+
 /* The CPU lists and commands of the whole run. CLI_OK or CLI_USAGE. */
 int preflight_run(const struct run_options *options, struct lab_error *err);
 

@@ -239,18 +239,18 @@ void spawn_end(struct spawn *child, uint64_t patience_ns)
     child->pid = 0;
 }
 
-void spawn_describe(const struct spawn *child, char *out, size_t out_size)
+void spawn_describe(const struct spawn *child, const char *when, char *out, size_t out_size)
 {
     size_t used = 0, from = 0, size = child->words_size;
 
     if (!child->reaped)
-        used = (size_t)snprintf(out, out_size, "did not answer");
+        used = (size_t)snprintf(out, out_size, "did not answer %s", when);
     else if (WIFSIGNALED(child->status))
-        used = (size_t)snprintf(out, out_size, "was ended by signal %d (%s)",
-                                WTERMSIG(child->status), strsignal(WTERMSIG(child->status)));
+        used = (size_t)snprintf(out, out_size, "was ended by signal %d (%s) %s",
+                                WTERMSIG(child->status), strsignal(WTERMSIG(child->status)), when);
     else
-        used =
-            (size_t)snprintf(out, out_size, "ended with exit code %d", WEXITSTATUS(child->status));
+        used = (size_t)snprintf(out, out_size, "ended with exit code %d %s",
+                                WEXITSTATUS(child->status), when);
     if (used >= out_size)
         return;
     /* The end of what it said, on one line. */

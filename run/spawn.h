@@ -40,8 +40,8 @@ void spawn_listen(struct spawn *child);
 bool spawn_wait(struct spawn *child, uint64_t deadline_ns);
 /* Ends it: closes the channel, waits, then SIGTERM, then SIGKILL; reaps; frees. Fine if none. */
 void spawn_end(struct spawn *child, uint64_t patience_ns);
-/* How it ended and its last words, as one line. */
-void spawn_describe(const struct spawn *child, char *out, size_t out_size);
+/* How it ended, `when` ("before it was ready"), and its last words, as one line. */
+void spawn_describe(const struct spawn *child, const char *when, char *out, size_t out_size);
 
 /* Splits as a shell does: blanks, '...', "...", backslash. A malloc'd NULL-terminated array in
  * one block with its words, or NULL: -EINVAL (a quote is open) or -ENOMEM in *error. */

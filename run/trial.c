@@ -177,14 +177,16 @@ static void trial_blame(struct trial *trial, struct member *member, const char *
         return;
     }
     if (member->broke) {
-        snprintf(trial->reason, trial->reason_size, "the %s sent what is no message of lab %s%s%s",
-                 side, when, member->complaint.text[0] != '\0' ? ": " : "", member->complaint.text);
+        const char *why = member->complaint.text;
+        snprintf(trial->reason, trial->reason_size, "the %s sent what is no message of lab %s: %s",
+                 side, when,
+                 why[0] != '\0' ? why : "does what starts it write to its standard output?");
         return;
     }
     spawn_wait(&member->spawn, clock_ns() + NS_PER_S);
-    spawn_describe(&member->spawn, how, sizeof(how));
-    snprintf(trial->reason, trial->reason_size, "the %s process (%zu, pid %d) %s %s", side,
-             member->is_server ? index : index - trial->servers, (int)member->spawn.pid, how, when);
+    spawn_describe(&member->spawn, when, how, sizeof(how));
+    snprintf(trial->reason, trial->reason_size, "the %s process (%zu, pid %d) %s", side,
+             member->is_server ? index : index - trial->servers, (int)member->spawn.pid, how);
 }
 
 /* Waits until every member from `first` on `has` what is wanted. */

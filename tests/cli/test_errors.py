@@ -135,6 +135,9 @@ class Host(LabCase):
             taken.listen()
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             self.assert_refused("serve", "echo", "--listen", address, says=(address,))
+            self.assert_refused(
+                "run", "echo", "--listen", address, says=(address, "another process does")
+            )
 
     def test_more_ports_a_second_than_there_are(self):
         self.assert_refused(
@@ -147,6 +150,40 @@ class Via(LabCase):
         result = self.lab("run", "echo", *SHORT, "--server-via", "no-such-command")
         self.assertIn(result.returncode, (EXIT_FAILED, EXIT_UNAVAILABLE))
         self.assert_says(result.stdout + result.stderr, "no-such-command")
+
+    def test_a_prefix_that_prints(self):
+        """A login script's greeting comes before the first message."""
+        via = "sh -c 'echo Welcome to this host; exec \"$@\"' x"
+        for side in ("--server-via", "--client-via"):
+            with self.subTest(side=side):
+                result = self.lab("run", "echo", *SHORT, side, via)
+                self.assert_exit(result, EXIT_FAILED)
+                self.assert_says(result.stderr, "no message of lab", "standard output")
+
+    def test_a_prefix_that_fails(self):
+        via = "sh -c 'echo no route >&2; exit 9'"
+        result = self.lab("run", "echo", *SHORT, "--server-via", via)
+        self.assert_exit(result, EXIT_FAILED)
+        self.assert_says(result.stderr, "exit code 9 before it was ready; last words: no route")
+
+    def test_a_prefix_that_cannot_be_split(self):
+        for side in ("--server-via", "--client-via"):
+            self.assert_refused("run", "echo", side, "ssh 'host", says=(side, "quote"))
+            self.assert_refused("run", "echo", side, " ", says=(side, "empty"))
+
+    def test_an_engine_that_cannot_run_there(self):
+        if not shutil.which("strace"):
+            self.skipTest("strace is not there")
+        via = "strace -f -e inject=io_uring_setup:error=EPERM -o /dev/null"
+        result = self.lab(
+            "run", "echo", "-e", "io_uring,epoll", "-q", "-r", "1", "-d", "100ms", "-c", "4",
+            "--server-via", via,
+        )  # fmt: skip
+        if "ptrace" in result.stderr:
+            self.skipTest("nothing can be traced here")
+        self.assert_exit(result, EXIT_UNAVAILABLE)
+        self.assert_says(result.stderr, "io_uring", "seccomp")
+        self.assertRegex(result.stdout, r"(?m)^epoll .* \d/1", "the other one is measured")
 
     def test_a_prefix(self):
         result = self.lab("run", "echo", *SHORT, "--server-via", "env X=1")

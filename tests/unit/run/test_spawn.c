@@ -90,7 +90,7 @@ static char *describe(struct spawn *child, uint64_t wait_ns)
     static char text[400];
 
     spawn_wait(child, clock_ns() + wait_ns);
-    spawn_describe(child, text, sizeof(text));
+    spawn_describe(child, "now", text, sizeof(text));
     return text;
 }
 
@@ -116,7 +116,7 @@ Test(spawn, its_exit_code_and_last_words)
 
     start(&child, NULL, "echo first >&2; echo the last word >&2; exit 3");
     cr_assert_str_eq(describe(&child, 5 * NS_PER_S),
-                     "ended with exit code 3; last words: first|the last word");
+                     "ended with exit code 3 now; last words: first|the last word");
     spawn_end(&child, 0);
 }
 
@@ -165,7 +165,7 @@ Test(spawn, a_description_in_little_room)
     spawn_wait(&child, clock_ns() + 5 * NS_PER_S);
     for (size_t room = 1; room <= sizeof(text); room++) {
         memset(text, 'x', sizeof(text));
-        spawn_describe(&child, text, room);
+        spawn_describe(&child, "now", text, room);
         cr_assert_lt(strlen(text), room);
         cr_assert(text_is_clean(text), "%zu: %s", room, text);
     }

@@ -145,8 +145,9 @@ Test(trial, one_that_a_count_of_ops_ends, .init = setup, .fini = teardown)
 
 Test(trial, a_side_that_dies_before_it_is_ready, .init = setup, .fini = teardown)
 {
-    expect_failure("server-dies-early", 2, RUN_FAILED,
-                   "ended with exit code 3; last words: cannot go on: no more paper");
+    expect_failure(
+        "server-dies-early", 2, RUN_FAILED,
+        "ended with exit code 3 before it was ready; last words: cannot go on: no more paper");
 }
 
 Test(trial, a_client_that_dies_before_it_is_ready, .init = setup, .fini = teardown)
