@@ -36,7 +36,8 @@ struct command {
     int (*main)(const struct command *self, int argc, char **argv);
 };
 
-extern const struct command command_run, command_serve, command_drive, command_engines;
+extern const struct command command_run, command_serve, command_drive, command_engines,
+    command_links;
 extern const struct command *const commands[]; /* NULL-terminated, hidden ones last */
 
 /* "lab: <sentence>" on stderr; returns exit_code, so that `return cli_fail(...)` works. */

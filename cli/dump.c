@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "client/workload.h"
+#include "core/link.h"
 #include "engines/engine.h"
 
 /* roff takes a leading dot or quote for a request and a bare hyphen for one to break at. */
@@ -138,6 +139,26 @@ static void dump_man(void)
     }
 }
 
+static void dump_man_links(void)
+{
+    for (const struct link_kind *kind = link_kinds; kind->name != NULL; kind++) {
+        printf(".TP\n.B %s\n", kind->name);
+        dump_roff(kind->help);
+        fputs(".\n", stdout);
+    }
+    fputs(".PP\nOptions of those that carry packets:\n", stdout);
+    for (const struct option_def *def = link_options; def->name != NULL; def++) {
+        char choices[160];
+        const char *argument = args_argument(def, choices, sizeof(choices));
+        printf(".TP\n\\fB%s\\fR%s%s%s\n", def->name, argument == NULL ? "" : "=\\fI",
+               argument == NULL ? "" : argument, argument == NULL ? "" : "\\fR");
+        dump_roff(def->help);
+        if (args_default(def) != NULL)
+            printf(" (default %s)", args_default(def));
+        fputs(".\n", stdout);
+    }
+}
+
 static void dump_word(void *context, const struct option_def *def)
 {
     (void)context;
@@ -173,6 +194,10 @@ static int dump_command(const char *name, void (*each)(void *context, const stru
 
 int dump_options(int argc, char **argv)
 {
+    if (argc == 1 && strcmp(argv[0], "man-links") == 0) {
+        dump_man_links();
+        return CLI_OK;
+    }
     if (argc == 1 && strcmp(argv[0], "man") == 0) {
         dump_man();
         return CLI_OK;
@@ -188,6 +213,11 @@ int dump_options(int argc, char **argv)
             puts(engine_registry[i]->name);
         return CLI_OK;
     }
+    if (argc == 1 && strcmp(argv[0], "links") == 0) {
+        for (const struct link_kind *kind = link_kinds; kind->name != NULL; kind++)
+            puts(kind->name);
+        return CLI_OK;
+    }
     if (argc == 1 && strcmp(argv[0], "workloads") == 0) {
         for (unsigned i = 0; client_workloads[i] != NULL; i++)
             puts(client_workload_name(client_workloads[i]));
@@ -198,6 +228,6 @@ int dump_options(int argc, char **argv)
     if (argc == 2 && strcmp(argv[0], "choices") == 0)
         return dump_command(argv[1], dump_choice);
     return cli_fail(CLI_USAGE,
-                    "--dump-options takes: man, commands, engines, workloads, words COMMAND "
-                    "or choices COMMAND");
+                    "--dump-options takes: man, man-links, commands, engines, links, workloads, "
+                    "words COMMAND or choices COMMAND");
 }

@@ -5,7 +5,8 @@
 #ifndef LAB_CLI_DUMP_H
 #define LAB_CLI_DUMP_H
 
-/* argv: `man`, `commands`, `engines`, `workloads`, `words COMMAND` or `choices COMMAND`. Returns an
+/* argv: `man`, `man-links`, `commands`, `engines`, `links`, `workloads`, `words COMMAND` or
+ * `choices COMMAND`. Returns an
  * exit code. */
 int dump_options(int argc, char **argv);
 

@@ -14,7 +14,7 @@
 #include "core/parse.h"
 
 const struct command *const commands[] = {
-    &command_run, &command_serve, &command_engines, &command_drive, NULL,
+    &command_run, &command_serve, &command_engines, &command_links, &command_drive, NULL,
 };
 
 static void main_help(FILE *out)

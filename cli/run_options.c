@@ -48,8 +48,8 @@ const struct option_def case_options[] = {
      .type = OPTION_TEXT,
      .offset = CASE(link),
      .argument = "LINK",
-     .help = "what the two ends talk over, KIND[:key=value,...]: lo, lo6, unix, veth, memif, tap, "
-             "pci (default: each engine's own)",
+     .help = "what the two ends talk over, NAME[:key=value,...], as `lab links` lists them "
+             "(default: each engine's own)",
      .group = "What is measured"},
     {.name = "listen",
      .type = OPTION_TEXT,

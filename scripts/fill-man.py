@@ -10,12 +10,16 @@ import sys
 
 def main():
     template, version, output, lab = sys.argv[1:]
-    options = subprocess.run(
-        [lab, "--dump-options", "man"], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
+
+    def dumped(what):
+        words = [lab, "--dump-options", what]
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.rstrip("\n")
+
     with open(template, encoding="utf-8") as file:
         page = file.read()
-    page = page.replace("@VERSION@", version).replace("@OPTIONS@", options.rstrip("\n"))
+    page = page.replace("@VERSION@", version).replace("@OPTIONS@", dumped("man"))
+    page = page.replace("@LINKS@", dumped("man-links"))
     with open(output, "w", encoding="utf-8") as file:
         file.write(page)
 

@@ -15,6 +15,7 @@ _lab_values() {
         [[ $current == *,* ]] && before=${current%,*},
         COMPREPLY=($(compgen -P "$before" -W "$(_lab_ask engines) all" -- "${current##*,}"))
         ;;
+    --link) COMPREPLY=($(compgen -W "$(_lab_ask links)" -- "$current")) ;;
     --job | --json | --db) COMPREPLY=($(compgen -f -- "$current")) ;;
     *)
         local words
@@ -40,6 +41,8 @@ _lab() {
         COMPREPLY=($(compgen -W "$(_lab_ask words "$command")" -- "$current"))
     elif [[ $command == engines ]]; then
         COMPREPLY=($(compgen -W "$(_lab_ask engines)" -- "$current"))
+    elif [[ $command == links ]]; then
+        COMPREPLY=($(compgen -W "$(_lab_ask links)" -- "$current"))
     elif ((COMP_CWORD == 2)); then
         COMPREPLY=($(compgen -W "$(_lab_ask workloads)" -- "$current"))
     fi

@@ -226,6 +226,29 @@ class Leftovers(Links):
         self.assertGreater(document["cases"][0]["trials"][0]["ops"], 0)
 
 
+class Listed(Links):
+    def test_all_are_listed_with_their_engines(self):
+        result = self.lab("links")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for name in ("lo", "lo6", "unix", "veth", "memif", "tap", "pci"):
+            self.assertRegex(result.stdout, rf"(?m)^{name} +(yes|no) ")
+        self.assertRegex(result.stdout, r"(?m)^veth .*blocking, epoll")
+
+    def test_one_shows_its_options(self):
+        result = self.lab("links", "memif")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assert_says(result.stdout, "shared-memory", "mtu=SIZE", "loss=PERMILLE")
+        self.assertNotIn("mtu=SIZE", self.lab("links", "lo").stdout)
+
+    def test_a_typo_is_told(self):
+        self.assert_refused("links", "vet", says=("there is no link 'vet': did you mean 'veth'?",))
+        self.assert_refused("links", "lo", "lo6", says=("one word too many",))
+
+    def test_completion_knows_them(self):
+        words = self.lab("--dump-options", "links").stdout.split()
+        self.assertIn("veth", words)
+
+
 class Refused(Links):
     def refused(self, *words):
         result = self.lab("run", "echo", *SHORT, *words)
