@@ -508,6 +508,9 @@ static const char *draft_trouble_link(const struct draft *draft, const struct dr
                "out";
     if (c->server_address != NULL)
         return NULL;
+    if (link->kind->device_needed && link->peer_device[0] == '\0')
+        return "the server's device is not said: add peer_device=, or name a server that is there "
+               "already with --server";
     if (link->kind->ends == LINK_ENDS_ONE_OF_EACH && (stacks || sockets))
         return "a tap device joins kernel sockets with a stack in user space, and here both ends "
                "are of one sort: name a --server-engine of the other, or take --link veth";

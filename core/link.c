@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/parse.h"
+#include "core/text.h"
 
 #define LINK_KINDS_MAX 16
 #define LINK_MTU_LEAST 576 /* what every IPv4 host takes (RFC 791) */
@@ -398,6 +399,8 @@ int link_parse(const char *text, enum link_side side, struct link *out, struct l
     struct link link = {0};
     char context[32];
 
+    if (!text_is_clean(text))
+        return lab_fail(err, EINVAL, "a link is only text, without control characters");
     link.kind = link_kind_of(text);
     if (link.kind == NULL)
         return link_unknown(text, err);

@@ -160,6 +160,7 @@ ParameterizedTestParameters(link, refused)
     static struct wrong wrongs[] = {
         {"", "unknown link ''"},
         {"vteh", "unknown link 'vteh'; did you mean 'veth'? known: lo, lo6, unix, veth"},
+        {"pci:device=a\nb", "a link is only text"},
         {"veth:", "veth: no option follows the colon"},
         {"veth:mtuu=1", "unknown option 'mtuu' of veth; did you mean 'mtu'?"},
         {"veth:mtu=100", "veth: mtu:"},
