@@ -251,7 +251,6 @@ void load_window(struct load *load, uint64_t start_ns, uint64_t t0_ns, uint64_t 
 void load_sample(struct load *load, unsigned index, uint64_t now_ns)
 {
     struct load_sample sample = {.at_ns = now_ns};
-    uint64_t *engine = load->engine_samples[index == 0 ? 0 : 1];
 
     for (unsigned i = 0; i < load->workers_count; i++) {
         sample.ops += counter_read(&load->workers[i].ops_done);
@@ -262,10 +261,10 @@ void load_sample(struct load *load, unsigned index, uint64_t now_ns)
     if (load->samples_count < sizeof(load->samples) / sizeof(load->samples[0]))
         load->samples[load->samples_count++] = sample;
     pthread_mutex_lock(&load->lock);
-    memcpy(engine, load->ended_counters, sizeof(load->ended_counters));
+    tally_begin(&load->tally, index);
     for (unsigned i = 0; i < load->workers_count; i++)
-        for (unsigned k = 0; load->workers[i].engine != NULL && k < ENGINE_COUNTERS_MAX; k++)
-            engine[k] += counter_read(&load->workers[i].engine->counters[k]);
+        if (load->workers[i].engine != NULL)
+            tally_add(&load->tally, index, load->workers[i].engine);
     pthread_mutex_unlock(&load->lock);
     uint64_t *rows = load->meter_samples[index == 0 ? 0 : 1];
     memset(rows, 0, sizeof(load->meter_samples[0]));
@@ -346,8 +345,6 @@ static void record_histograms(struct load *load, Lab__Record *record)
 
 void load_finish(struct load *load, Lab__Record *record)
 {
-    const struct metric_def *metrics = load->config.spec->ops->metrics;
-
     /* The workers end by themselves: at t1 and after draining, or when all ops are done. */
     load_join(load);
     for (unsigned i = 0; i < load->workers_count; i++) {
@@ -370,9 +367,7 @@ void load_finish(struct load *load, Lab__Record *record)
         record_add_slice(record, load->samples[i].at_ns - load->samples[0].at_ns,
                          load->samples[i].ops - load->samples[i - 1].ops,
                          load->samples[i].bytes - load->samples[i - 1].bytes);
-    for (unsigned k = 0; metrics[k].name != NULL; k++)
-        record_add_value(record, &metrics[k],
-                         (double)(load->engine_samples[1][k] - load->engine_samples[0][k]));
+    tally_record(&load->tally, load->config.spec->ops, record);
     record_schedule(load, record);
     record_histograms(load, record);
     for (unsigned i = 1; i < load->workers_count; i++)
@@ -394,6 +389,7 @@ void load_free(struct load *load)
     free(load->workers);
     if (load->process != NULL)
         load->config.workload->process_close(load->process);
+    tally_free(&load->tally);
     pthread_mutex_destroy(&load->lock);
     pthread_cond_destroy(&load->changed);
     free(load);

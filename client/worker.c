@@ -523,6 +523,7 @@ static void worker_begin(struct load_worker *worker)
 static void worker_drain(struct load_worker *worker)
 {
     worker->phase = WORKER_DRAINING;
+    tally_stop(worker->engine);
     worker->unfinished = worker->busy + worker->due.count;
     worker->drain_until_ns =
         worker->by_count ? worker->now_ns : worker->t1_ns + worker->config->options.timeout_ns;
@@ -654,8 +655,7 @@ void *worker_main(void *context)
     pthread_mutex_lock(&load->lock);
     struct engine *engine = worker->engine;
     if (engine != NULL)
-        for (unsigned k = 0; k < ENGINE_COUNTERS_MAX; k++)
-            load->ended_counters[k] += counter_read(&engine->counters[k]);
+        tally_ended(&load->tally, engine);
     worker->engine = NULL;
     pthread_mutex_unlock(&load->lock);
     worker->phase = WORKER_ENDED;

@@ -10,6 +10,7 @@
 #include "client/load.h"
 #include "core/clock.h"
 #include "core/rng.h"
+#include "engines/tally.h"
 
 /* An op is sent in time if it left so soon after it was due (and a slot was free). */
 #define LOAD_IN_TIME_NS      (100 * NS_PER_US)
@@ -127,10 +128,9 @@ struct load {
     uint64_t start_ns, t0_ns, t1_ns; /* valid once window_set */
     _Atomic bool window_set, stopping;
     struct engine_caps caps;
-    uint64_t engine_samples[2][ENGINE_COUNTERS_MAX];
-    uint64_t ended_counters[ENGINE_COUNTERS_MAX];
     uint64_t meter_samples[2][METER_ROWS_MAX];
-    void *process; /* the workload's, of all workers */
+    void *process;             /* the workload's, of all workers */
+    struct engine_tally tally; /* under the lock */
     struct load_sample {
         uint64_t at_ns, ops, bytes;
     } samples[64];

@@ -97,6 +97,23 @@ void hist_merge(struct hist *into, const struct hist *from)
         into->counts[i] += from->counts[i];
 }
 
+void hist_merge_shared(struct hist *into, const struct hist *from)
+{
+    uint64_t min = __atomic_load_n(&from->min, __ATOMIC_RELAXED);
+    uint64_t max = __atomic_load_n(&from->max, __ATOMIC_RELAXED);
+
+    if (min == UINT64_MAX)
+        return;
+    into->over += __atomic_load_n(&from->over, __ATOMIC_RELAXED);
+    for (unsigned i = hist_index(min), last = hist_index(max); i <= last; i++) {
+        uint64_t count = __atomic_load_n(&from->counts[i], __ATOMIC_RELAXED);
+        into->counts[i] += count;
+        into->total += count;
+    }
+    into->min = min < into->min ? min : into->min;
+    into->max = max > into->max ? max : into->max;
+}
+
 /* --- reading --- */
 
 /* From 1: how many samples the percentile covers, rounded up. */

@@ -45,10 +45,29 @@ static inline void hist_record(struct hist *h, uint64_t value)
     h->max = value > h->max ? value : h->max;
 }
 
+/* As hist_record, for one writer whose histogram another thread may read (hist_merge_shared) at
+ * any time: plain moves, as core/counter.h's. */
+static inline void hist_record_shared(struct hist *h, uint64_t value)
+{
+    if (__builtin_expect(value > HIST_MAX, 0)) {
+        __atomic_store_n(&h->over, h->over + 1, __ATOMIC_RELAXED);
+        value = HIST_MAX;
+    }
+    uint64_t *count = &h->counts[hist_index(value)];
+    __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&h->total, h->total + 1, __ATOMIC_RELAXED);
+    if (value < h->min)
+        __atomic_store_n(&h->min, value, __ATOMIC_RELAXED);
+    if (value > h->max)
+        __atomic_store_n(&h->max, value, __ATOMIC_RELAXED);
+}
+
 struct hist *hist_new(void);    /* NULL without memory; its pages are faulted in already */
 void hist_free(struct hist *h); /* NULL is fine */
 void hist_reset(struct hist *h);
 void hist_merge(struct hist *into, const struct hist *from);
+/* Of one that is being written: into's total is what its counts come to. */
+void hist_merge_shared(struct hist *into, const struct hist *from);
 
 /* Highest value equivalent to the percentile's (0 to 100), clamped to [min, max]; 0 if empty. */
 uint64_t hist_percentile(const struct hist *h, double percentile);

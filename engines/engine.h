@@ -28,6 +28,7 @@
 #include "core/addr.h"
 #include "core/counter.h"
 #include "core/error.h"
+#include "core/hist.h"
 #include "core/link.h"
 #include "core/metric.h"
 #include "core/option.h"
@@ -134,7 +135,8 @@ struct engine_events {
     void (*on_closed)(void *ctx, enum engine_reason reason, int err);
 };
 
-/* Counters that every engine keeps, in this order; ops->metrics describes all, these first.
+/* Counters that every engine keeps, in this order; ops->metrics describes all, these first, and
+ * histograms of its own (METRIC_HISTOGRAM) among what follows.
  * ENGINE_METRICS expands to their rows. Read from another thread: see core/counter.h. */
 enum engine_counter {
     ENGINE_SYSTEM_CALLS, /* made by this instance, waiting included */
@@ -158,6 +160,10 @@ struct engine {
     const struct engine_events *events;
     struct engine_caps caps;                      /* of this instance, valid after open */
     struct counter counters[ENGINE_COUNTERS_MAX]; /* rows of ops->metrics, in that order */
+    struct hist *hists[ENGINE_COUNTERS_MAX];      /* of those that are histograms; else NULL */
+    /* The harness's: inside of the window. Histograms take nothing in outside of it, so that they
+     * need not be copied at its ends, as counters are. */
+    _Atomic bool measuring;
 };
 
 #define ENGINE_FOR_TESTS 1u /* not part of `all` */
@@ -246,6 +252,18 @@ bool engine_spec_option(const struct engine_spec *spec, unsigned index, const ch
 static inline void engine_count(struct engine *engine, unsigned counter, uint64_t n)
 {
     counter_add(&engine->counters[counter], n);
+}
+
+static inline bool engine_is_measuring(const struct engine *engine)
+{
+    return atomic_load_explicit(&engine->measuring, memory_order_relaxed);
+}
+
+/* Into the histogram of that row of ops->metrics, within the window. */
+static inline void engine_measure(struct engine *engine, unsigned metric, uint64_t value)
+{
+    if (engine_is_measuring(engine))
+        hist_record_shared(engine->hists[metric], value);
 }
 
 #define ENGINE_METRICS                                                                             \

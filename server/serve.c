@@ -13,6 +13,7 @@
 
 #include "core/clock.h"
 #include "core/timer.h"
+#include "engines/tally.h"
 
 #define SERVE_SAY_EVERY_NS  NS_PER_S
 #define SERVE_ROUNDS_A_LOOK 64
@@ -57,7 +58,6 @@ struct server_worker {
 };
 
 struct server_totals {
-    uint64_t engine[ENGINE_COUNTERS_MAX];
     uint64_t rows[METER_ROWS_MAX];
     uint64_t refused, idle_closed, accepted;
 };
@@ -78,7 +78,7 @@ struct server {
     _Atomic uint64_t refused, idle_closed, accepted;
     uint64_t said_ns, unsaid; /* the acceptor's: refusals are said once a second */
     uint64_t drain_until_ns;
-    uint64_t ended[ENGINE_COUNTERS_MAX]; /* counters of instances that are closed */
+    struct engine_tally tally; /* under the lock */
     struct server_totals samples[2];
     void *process; /* the workload's, of all workers */
 };
@@ -325,6 +325,8 @@ static void *worker_main(void *context)
     worker->result = r;
     worker->running = r == 0;
     worker->failed = r < 0;
+    if (r == 0)
+        tally_opened(&server->tally, worker->engine);
     pthread_cond_broadcast(&server->started);
     while (r == 0 && !server->serving)
         pthread_cond_wait(&server->started, &server->lock);
@@ -338,8 +340,7 @@ static void *worker_main(void *context)
         worker->engine->ops->accept_refuse(worker->engine, &worker->mail[i]);
     /* Its counters are still to be read: server_sample() must not meet a closed instance. */
     pthread_mutex_lock(&server->lock);
-    for (unsigned k = 0; k < ENGINE_COUNTERS_MAX; k++)
-        server->ended[k] += counter_read(&worker->engine->counters[k]);
+    tally_ended(&server->tally, worker->engine);
     struct engine *engine = worker->engine;
     worker->engine = NULL;
     worker->running = false;
@@ -615,6 +616,7 @@ void server_stop(struct server *server, uint64_t drain_ns)
     free(server->workers);
     if (server->process != NULL)
         server->config.workload->process_close(server->process);
+    tally_free(&server->tally);
     pthread_mutex_destroy(&server->lock);
     free(server);
 }
@@ -642,10 +644,10 @@ void server_sample(struct server *server, unsigned index)
     struct server_totals *totals = &server->samples[index == 0 ? 0 : 1];
 
     pthread_mutex_lock(&server->lock);
-    memcpy(totals->engine, server->ended, sizeof(totals->engine));
+    tally_begin(&server->tally, index);
     for (unsigned i = 0; i < server->workers_count; i++)
-        for (unsigned k = 0; server->workers[i]->running && k < ENGINE_COUNTERS_MAX; k++)
-            totals->engine[k] += counter_read(&server->workers[i]->engine->counters[k]);
+        if (server->workers[i]->running)
+            tally_add(&server->tally, index, server->workers[i]->engine);
     memset(totals->rows, 0, sizeof(totals->rows));
     for (unsigned i = 0; i < server->workers_count; i++)
         meter_sum(&server->workers[i]->meter, totals->rows);
@@ -658,11 +660,16 @@ void server_sample(struct server *server, unsigned index)
 void server_record(struct server *server, Lab__Record *record)
 {
     const struct server_totals *before = &server->samples[0], *after = &server->samples[1];
-    const struct metric_def *metrics = server->config.spec->ops->metrics;
 
     /* Upon an instance of the client's, the engine's counters are in the client's record. */
-    for (unsigned k = 0; server->workers[0]->owned && metrics[k].name != NULL; k++)
-        record_add_value(record, &metrics[k], (double)(after->engine[k] - before->engine[k]));
+    if (server->workers[0]->owned) {
+        pthread_mutex_lock(&server->lock);
+        for (unsigned i = 0; i < server->workers_count; i++)
+            if (server->workers[i]->running)
+                tally_merge(&server->tally, server->workers[i]->engine);
+        tally_record(&server->tally, server->config.spec->ops, record);
+        pthread_mutex_unlock(&server->lock);
+    }
     record_add_value(record, &server_metrics[0], (double)(after->accepted - before->accepted));
     record_add_value(record, &server_metrics[1], (double)(after->refused - before->refused));
     record_add_value(record, &server_metrics[2],
