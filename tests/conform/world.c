@@ -4,10 +4,12 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -476,6 +478,8 @@ static void world_run_pair(struct world *world)
     CHECK(pipe(addresses) == 0, "pipe: %s", strerror(errno));
     pid_t server = fork();
     CHECK(server >= 0, "fork: %s", strerror(errno));
+    if (server == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* an engine that spins must not outlive its test */
     world->plays[server == 0 ? SIDE_SERVER : SIDE_CLIENT] = true;
     close(addresses[server == 0 ? 0 : 1]);
     for (unsigned i = 0; i < rounds; i++) {
