@@ -25,6 +25,16 @@ static const struct engine_ops io_uring_engine = {
               "meson setup --reconfigure -During=enabled",
 };
 #endif
+#ifdef HAVE_DPDK
+extern const struct engine_ops dpdk_engine;
+#else
+static const struct engine_ops dpdk_engine = {
+    .name = "dpdk",
+    .help = "TCP in the process (lwIP) over DPDK: past the kernel, polling",
+    .absent = "not built in: libdpdk or lwIP was missing or switched off; apt install libdpdk-dev "
+              "liblwip-dev, then meson setup --reconfigure -Ddpdk=enabled",
+};
+#endif
 #ifdef HAVE_NULL
 extern const struct engine_ops null_engine;
 #endif
@@ -40,6 +50,7 @@ const struct engine_ops *const engine_registry[] = {
     &epoll_engine,
 #endif
     &io_uring_engine,
+    &dpdk_engine,
 #ifdef HAVE_NULL
     &null_engine,
 #endif

@@ -28,6 +28,8 @@ MAY_KNOW = {
 # Headers that only some files may include: one optional library, one place; and no I/O, threads
 # or clock in the rooms that promise to have none.
 ONLY_IN = {
+    "rte_*.h": ["engines/dpdk/wire_*", "bench/bare/*"],
+    "lwip/*": ["engines/dpdk/reach*", "engines/dpdk/stack*", "bench/bare/*"],
     "liburing.h": ["engines/io_uring*", "bench/bare/*", "tests/*"],
     "jansson.h": ["cli/*", "tests/*"],
     "ini.h": ["cli/*", "tests/*"],

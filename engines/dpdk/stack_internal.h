@@ -1,0 +1,33 @@
+/* Private to the stack's room: what stack.c and stack_tcp.c share. */
+#ifndef LAB_ENGINES_DPDK_STACK_INTERNAL_H
+#define LAB_ENGINES_DPDK_STACK_INTERNAL_H
+
+#include <lwip/ip_addr.h>
+#include <lwip/netif.h>
+#include <lwip/pbuf.h>
+#include <lwip/tcp.h>
+
+#include "engines/dpdk/reach.h"
+#include "engines/dpdk/stack.h"
+
+/* The library's segments are at most this; larger ones are agreed upon behind its back. */
+#define STACK_MSS_LIBRARY 1460u
+
+struct stack {
+    struct stack_config config;
+    struct netif netif;
+    uint64_t tcp_timer_ns;
+    uint8_t header[WIRE_HEADER]; /* to the one at the other end of a direct wire */
+    uint8_t header6[WIRE_HEADER];
+    u16_t mss; /* of a full frame */
+    bool initialised, up;
+};
+
+extern struct stack stack;
+
+/* A received frame's pbuf, or NULL if it is not one of ours. */
+struct wire_frame *stack_frame_of(struct pbuf *p);
+/* stack_tcp.c: after a segment with SYN has come in: larger segments, if both ends agree. */
+void stack_negotiate(const ip_addr_t *remote, u16_t remote_port, u16_t local_port, u16_t mss);
+
+#endif

@@ -1,0 +1,194 @@
+/*
+ * DPDK's environment, so that it leaves no name anywhere: no run-time folder (--no-shconf; the
+ * folder that it would make is pointed at where none can be made), hugepages unlinked, and what
+ * it says kept to itself. Unprivileged, without hugepages and without a NIC unless asked.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <rte_bus.h>
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engines/dpdk/wire.h"
+
+#define EAL_ARGS_MAX   64
+#define EAL_TEXT_MAX   1024
+#define EAL_MB_LEAST   64u
+#define EAL_FRAME_MORE 512u /* of a frame: its mbuf, its private area, the pool's header */
+
+struct eal {
+    bool started, failed;
+    char args[EAL_TEXT_MAX];
+    size_t args_used;
+    char *argv[EAL_ARGS_MAX + 1];
+    int argc;
+    char said[256];
+};
+
+static struct eal eal;
+
+/* --- what it says --- */
+
+/* Its last line, without a line's end; and all of it to stderr for who asked (-v). */
+static ssize_t eal_write(void *cookie, const char *text, size_t size)
+{
+    const char *start = text, *end = text + size;
+
+    while (end > start && isspace((unsigned char)end[-1]))
+        end--;
+    for (const char *at = start; at < end; at++)
+        if (*at == '\n')
+            start = at + 1;
+    if (end > start)
+        snprintf(eal.said, sizeof(eal.said), "%.*s", (int)(end - start), start);
+    if (getenv("LAB_VERBOSE") != NULL && write(STDERR_FILENO, text, size) < 0)
+        return -1;
+    return (ssize_t)size;
+}
+
+const char *wire_eal_said(void)
+{
+    return eal.said;
+}
+
+static void eal_open_log(void)
+{
+    static const cookie_io_functions_t functions = {.write = eal_write};
+    FILE *stream = fopencookie(NULL, "w", functions);
+
+    if (stream == NULL)
+        return;
+    setvbuf(stream, NULL, _IOLBF, 0);
+    rte_openlog_stream(stream);
+}
+
+/* --- its arguments --- */
+
+static void eal_add(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void eal_add(const char *format, ...)
+{
+    va_list args;
+
+    if (eal.argc == EAL_ARGS_MAX)
+        return;
+    va_start(args, format);
+    int size = vsnprintf(eal.args + eal.args_used, sizeof(eal.args) - eal.args_used, format, args);
+    va_end(args);
+    if (size < 0 || (size_t)size >= sizeof(eal.args) - eal.args_used)
+        return;
+    eal.argv[eal.argc++] = eal.args + eal.args_used;
+    eal.args_used += (size_t)size + 1;
+}
+
+/* Its one lcore runs where this thread may already: `lab --cpus` has said so. */
+static void eal_add_cpus(void)
+{
+    char list[256] = "";
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        size_t used = strlen(list);
+        if (CPU_ISSET(cpu, &set) && used + 8 < sizeof(list))
+            snprintf(list + used, sizeof(list) - used, "%s%d", used > 0 ? "," : "", cpu);
+    }
+    eal_add("--lcores");
+    eal_add("0@(%s)", list);
+}
+
+/* Both pools, the rings of a device, and some for DPDK itself. */
+static unsigned eal_megabytes(const struct wire_config *config)
+{
+    uint64_t frame = config->mtu + EAL_FRAME_MORE;
+    uint64_t bytes = 2ull * config->mbufs * frame + 2ull * config->ring * frame;
+
+    return EAL_MB_LEAST + (unsigned)(bytes + bytes / 8) / (1u << 20);
+}
+
+static void eal_add_all(const struct wire_config *config)
+{
+    char extra[OPTION_TEXT_MAX], *rest = extra, *word;
+
+    eal.argc = 0;
+    eal.args_used = 0;
+    eal_add("lab");
+    eal_add("--no-telemetry");
+    eal_add("--no-shconf");
+    eal_add("--single-file-segments");
+    eal_add("--file-prefix=lab%d", (int)getpid());
+    eal_add_cpus();
+    if (config->huge) {
+        eal_add("--huge-unlink");
+    } else {
+        eal_add("--no-huge");
+        eal_add("-m");
+        eal_add("%u", eal_megabytes(config));
+    }
+    if (config->driver == WIRE_PCI) {
+        eal_add("-a");
+        eal_add("%s", config->device);
+    } else {
+        eal_add("--no-pci");
+    }
+    snprintf(extra, sizeof(extra), "%s", config->eal != NULL ? config->eal : "");
+    while ((word = strsep(&rest, " ")) != NULL)
+        if (*word != '\0')
+            eal_add("%s", word);
+    eal.argv[eal.argc] = NULL;
+}
+
+/* --- the start --- */
+
+static int eal_fail(struct lab_error *err)
+{
+    int code = rte_errno != 0 ? rte_errno : EIO;
+
+    eal.failed = true;
+    return lab_fail(err, code, "DPDK's environment did not start (%s): %s", rte_strerror(code),
+                    eal.said[0] != '\0' ? eal.said : "it does not say why");
+}
+
+int wire_eal_start(const struct wire_config *config, struct lab_error *err)
+{
+    if (eal.started) {
+        /* A thread that DPDK does not know has no cache in its pools. */
+        if (rte_lcore_id() == LCORE_ID_ANY)
+            rte_thread_register();
+        return 0;
+    }
+    if (eal.failed)
+        return lab_fail(err, EIO,
+                        "DPDK's environment has failed before in this process, and "
+                        "cannot be started twice");
+    eal_add_all(config);
+    eal_open_log();
+    /* It makes a folder under this name, or goes on without one: so that a process that is killed
+     * leaves none behind, there must be none at any moment. */
+    char *before = getenv("RUNTIME_DIRECTORY");
+    char *kept = before != NULL ? strdup(before) : NULL;
+    setenv("RUNTIME_DIRECTORY", "/dev/null", 1);
+    int r = rte_eal_init(eal.argc, eal.argv);
+    if (kept != NULL)
+        setenv("RUNTIME_DIRECTORY", kept, 1);
+    else
+        unsetenv("RUNTIME_DIRECTORY");
+    free(kept);
+    if (r < 0)
+        return eal_fail(err);
+    eal.started = true;
+    return 0;
+}
+
+uint64_t wire_cycles_hz(void)
+{
+    return rte_get_tsc_hz();
+}

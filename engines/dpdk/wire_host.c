@@ -1,0 +1,119 @@
+/* What of this host DPDK could use: drivers, NICs, hugepages. Reads only; starts nothing. */
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <rte_version.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engines/dpdk/wire.h"
+
+#define PCI_DEVICES "/sys/bus/pci/devices"
+
+static int probe_interface(const struct wire_config *config, const char *how, struct lab_error *err)
+{
+    if (config->device[0] == '\0' || if_nametoindex(config->device) != 0)
+        return 0;
+    return lab_fail(err, ENODEV, "%s: there is no such interface here for %s", config->device, how);
+}
+
+/* Taking an interface's frames, or making one, is a privilege in its network namespace. */
+static int probe_privilege(const char *what, struct lab_error *err)
+{
+    unsigned long long effective = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        sscanf(line, "CapEff: %llx", &effective);
+    if (file != NULL)
+        fclose(file);
+    if (file == NULL || (effective >> 12 & 1) != 0) /* CAP_NET_ADMIN */
+        return 0;
+    return lab_fail(err, EPERM,
+                    "%s needs CAP_NET_ADMIN: run as root, or in a user namespace "
+                    "(unshare -Urn)",
+                    what);
+}
+
+static int probe_pci(const struct wire_config *config, struct lab_error *err)
+{
+    char path[OPTION_TEXT_MAX + 64], driver[OPTION_TEXT_MAX] = "";
+
+    snprintf(path, sizeof(path), PCI_DEVICES "/%s", config->device);
+    if (access(path, F_OK) < 0)
+        return lab_fail(err, ENODEV, "%s: no such PCI device here; `lspci -D` lists them",
+                        config->device);
+    snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", config->device);
+    ssize_t n = readlink(path, driver, sizeof(driver) - 1);
+    const char *name = n > 0 && strrchr(driver, '/') != NULL ? strrchr(driver, '/') + 1 : "";
+    /* Mellanox's drivers share the device with the kernel's. */
+    if (strcmp(name, "vfio-pci") == 0 || strcmp(name, "uio_pci_generic") == 0 ||
+        strcmp(name, "igb_uio") == 0 || strncmp(name, "mlx", 3) == 0)
+        return 0;
+    return lab_fail(err, EBUSY,
+                    "%s belongs to the driver '%s': bind it to vfio-pci first (dpdk-devbind.py "
+                    "--bind=vfio-pci %s), see docs/dpdk-on-a-nic.md",
+                    config->device, name, config->device);
+}
+
+int wire_probe(const struct wire_config *config, struct lab_error *err)
+{
+    if (config->huge && wire_host_hugepages(NULL, 0) == 0)
+        return lab_fail(err, ENOMEM,
+                        "huge: no hugepage is free here: echo 512 | sudo tee "
+                        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    switch (config->driver) {
+    case WIRE_MEMIF: return 0;
+    case WIRE_TAP:
+        if (access("/dev/net/tun", F_OK) < 0)
+            return lab_fail(err, ENODEV, "tap: there is no /dev/net/tun here: modprobe tun");
+        return probe_privilege("a tap device", err);
+    case WIRE_AF_PACKET: {
+        int r = probe_privilege("af_packet", err);
+        return r < 0 ? r : probe_interface(config, "af_packet", err);
+    }
+    case WIRE_AF_XDP: {
+        int r = probe_privilege("af_xdp", err);
+        return r < 0 ? r : probe_interface(config, "af_xdp", err);
+    }
+    case WIRE_PCI: return probe_pci(config, err);
+    }
+    return 0;
+}
+
+unsigned wire_host_hugepages(char *text, size_t size)
+{
+    unsigned free_pages = 0, all = 0;
+    DIR *dir = opendir("/sys/kernel/mm/hugepages");
+    struct dirent *entry;
+    char kinds[256] = "";
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        unsigned kb, now = 0, of = 0;
+        char path[320];
+        if (sscanf(entry->d_name, "hugepages-%ukB", &kb) != 1)
+            continue;
+        for (unsigned i = 0; i < 2; i++) {
+            snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/%s", entry->d_name,
+                     i == 0 ? "free_hugepages" : "nr_hugepages");
+            FILE *file = fopen(path, "re");
+            if (file != NULL && fscanf(file, "%u", i == 0 ? &now : &of) != 1)
+                now = 0;
+            if (file != NULL)
+                fclose(file);
+        }
+        size_t used = strlen(kinds);
+        snprintf(kinds + used, sizeof(kinds) - used, "%s%u of %u of %u kB free",
+                 used > 0 ? ", " : "", now, of, kb);
+        free_pages += now;
+        all += of;
+    }
+    if (dir != NULL)
+        closedir(dir);
+    if (size > 0)
+        snprintf(text, size, "%s", all == 0 ? "none; not needed" : kinds);
+    return free_pages;
+}
