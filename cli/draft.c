@@ -435,11 +435,12 @@ static void draft_link_choose(const struct draft *draft, const struct draft_engi
 
 /* Both ends are asked; what each can do decides what the two can do over the link together. */
 static int draft_ask(const struct draft *draft, struct draft_engine *client,
-                     struct draft_engine *server, const struct link *link, struct run_case *c,
+                     struct draft_engine *server, struct link *link, struct run_case *c,
                      struct lab_error *err)
 {
     struct link other = {0};
 
+    link->to_be_made = link->kind != NULL && link->kind->interface && c->server_address == NULL;
     if (link->kind != NULL)
         link_turn(link, &other);
     if (c->status == RUN_RAN)
@@ -507,7 +508,11 @@ static const char *draft_trouble_link(const struct draft *draft, const struct dr
         return "--listen is for kernel sockets; this engine listens where its link says: leave it "
                "out";
     if (c->server_address != NULL)
-        return NULL;
+        return draft->link.kind == NULL || client->caps.user_stack
+                   ? NULL
+                   : "kernel sockets reach a --server by its address: leave --link out";
+    if (link->kind->interface && link->gateway.s_addr != 0)
+        return "on a link that the run makes there is nobody but the two ends: leave gateway out";
     if (link->kind->device_needed && link->peer_device[0] == '\0')
         return "the server's device is not said: add peer_device=, or name a server that is there "
                "already with --server";

@@ -74,6 +74,7 @@ const struct link_kind link_kinds[] = {
      .queueless = true,
      .frames = true,
      .one_host = true,
+     .elsewhere = true,
      .device = "lab",
      .interface = true,
      .mtu_most = 65535,
@@ -94,6 +95,7 @@ const struct link_kind link_kinds[] = {
      .tcp = true,
      .frames = true,
      .one_host = true,
+     .elsewhere = true,
      .device = "lab",
      .interface = true,
      .mtu_most = 65535,
@@ -323,9 +325,6 @@ static int link_check(const struct link *link, struct lab_error *err)
         return lab_fail(err, EINVAL,
                         "%s: device: an interface's name has at most 15 characters, no blank, no "
                         "slash",
-                        kind->name);
-    if (!kind->elsewhere && link->gateway.s_addr != 0)
-        return lab_fail(err, EINVAL, "%s: gateway: there is nobody on it but the two ends",
                         kind->name);
     if (link->mtu > kind->mtu_most)
         return lab_fail(err, EINVAL, "%s: mtu: at most %llu", kind->name,

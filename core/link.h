@@ -45,7 +45,8 @@ struct link_kind {
     bool frames;        /* it carries Ethernet frames: it has addresses, MACs, an MTU, faults */
     bool local_addrs;   /* a client may connect from any address of 127.0.0.0/8 */
     bool one_host;      /* both ends are on the same */
-    bool elsewhere;     /* the server may be one that lab did not start (--server) */
+    bool elsewhere;     /* the server may be one that lab did not start (--server), on a link that
+                         * is there too */
     const char *device; /* of each end by default, before the index; NULL: it has none, or must
                          * be named */
     bool device_needed;
@@ -81,6 +82,9 @@ struct link {
     unsigned prefix;                   /* bits of the network in both */
     struct in_addr gateway;            /* 0.0.0.0: everyone is on the link */
     uint8_t mac[6], peer_mac[6];
+    /* An engine is asked about it before the run makes it: neither the device nor the right to use
+     * it is there yet, and will be. */
+    bool to_be_made;
     bool peer_mac_given; /* or it is lab's own default, which a foreign peer does not have */
 };
 
