@@ -36,11 +36,15 @@ class Install(LabCase):
         self.assertEqual(len(found), 1, f"{name} in {self.files}")
         return os.path.join(self.root, found[0])
 
-    def test_the_program_its_man_page_and_completion_and_nothing_else(self):
+    def test_the_program_its_man_pages_and_completion_and_nothing_else(self):
         self.assertTrue(os.access(self.path_of("bin/lab"), os.X_OK))
         self.path_of("man/man1/lab.1")
         self.path_of("bash-completion/completions/lab")
-        self.assertEqual(len(self.files), 3, self.files)
+        commands = re.findall(r"^  (\w+) ", self.lab("--help").stdout, re.M)
+        for command in commands:
+            with open(self.path_of(f"man/man1/lab-{command}.1"), encoding="utf-8") as file:
+                self.assertEqual(file.read(), ".so man1/lab.1\n")
+        self.assertEqual(len(self.files), 3 + len(commands), self.files)
 
     def test_the_man_page_has_every_option_of_every_command(self):
         with open(self.path_of("lab.1"), encoding="utf-8") as file:
