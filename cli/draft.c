@@ -594,6 +594,8 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
         c->server_threads = (uint32_t)(draft->serve.workers > 0 ? draft->serve.workers : 1);
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;
+        if (c->asked_ops == 0) /* else the ramp is a part of what is counted */
+            c->warmup_ns += load->ramp_ns;
         snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");
         r = draft_link(draft, &client, &server, &link, c, err);
     }

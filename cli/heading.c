@@ -115,6 +115,7 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
         bool known = false;
         for (unsigned k = 0; said[k] != NULL && !known; k++)
             known = strcmp(said[k], param->name) == 0;
+        known |= one_way && strcmp(param->name, "write-size") == 0;
         if (!known && def != NULL && !heading_is_default(def, param->value))
             heading_add(&h, "%s %s", param->name, param->value);
     }

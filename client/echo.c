@@ -53,7 +53,15 @@ static uint64_t op_bytes(const struct echo_options *echo)
 static int echo_check(const void *options, struct load_options *load, struct lab_error *err)
 {
     const struct echo_options *echo = options;
+    struct echo_options defaults = {0};
 
+    option_defaults(echo_options, &defaults);
+    if (echo->one_way && echo->message_bytes != defaults.message_bytes)
+        return lab_fail(err, EINVAL,
+                        "--size is of a message that comes back: with --one-way say --write-size");
+    if (!echo->one_way && echo->write_bytes != defaults.write_bytes)
+        return lab_fail(err, EINVAL,
+                        "--write-size is of a write with --one-way: add that, or say --size");
     if (echo->one_way && load->reconnect)
         return lab_fail(err, EINVAL, "--one-way is a stream: it does not go with --reconnect");
     if (load->depth == 0 && echo->one_way) {

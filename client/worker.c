@@ -335,8 +335,10 @@ static void conn_opened(struct pump_conn *pump)
 
     worker->now_ns = clock_ns();
     worker->connecting--;
-    /* Those that are set up before the window count too: their number is the connections'. */
-    if (worker->phase == WORKER_SETUP || in_window(worker, worker->now_ns))
+    /* Kept ones count when they are first there, before the window as a rule: their number is the
+     * connections'. */
+    bool first = !worker->config->options.reconnect && !conn->was_open;
+    if (worker->phase == WORKER_SETUP || first || in_window(worker, worker->now_ns))
         hist_record(worker->connect, worker->now_ns - conn->connect_ns);
     conn->phase = CONN_OPEN;
     if (!conn->was_open) {

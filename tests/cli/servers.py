@@ -48,8 +48,9 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def server(kind, family=socket.AF_INET):
-    """Gives the address as lab takes it; ends with the block."""
+def server(kind, family=socket.AF_INET, accepted=lambda conn: None):
+    """Gives the address as lab takes it; ends with the block. Calls accepted() with each
+    connection."""
     serve = KINDS[kind]
     listener = socket.socket(family)
     listener.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
@@ -65,6 +66,7 @@ def server(kind, family=socket.AF_INET):
             while True:
                 conn, _ = listener.accept()
                 conns.append(conn)
+                accepted(conn)
                 threading.Thread(target=one, args=(conn,), daemon=True).start()
 
     if serve is not None:

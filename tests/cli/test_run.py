@@ -1,15 +1,19 @@
 """What `lab run` measures and shows."""
 
+import ctypes
+import errno
 import json
 import os
 import re
 import shlex
 import shutil
 import socket
+import struct
 import subprocess
+import time
 import unittest
 
-from harness import EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, TIMEOUT_S, LabCase, main
+from harness import EXIT_BAD, EXIT_OK, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, TIMEOUT_S, LabCase, main
 from servers import server
 
 # Two short trials: enough to see that a thing works.
@@ -159,6 +163,10 @@ class Cases(RunCase):
         self.assertAlmostEqual(trial["scheduled"], 1000, delta=20)
         self.assertIsNotNone(trial["slip_ns"])
 
+    def test_a_size_that_would_be_ignored_is_refused(self):
+        self.assert_refused("run", "echo", "--one-way", "-s", "1k", says=("--size", "--write-size"))
+        self.assert_refused("run", "echo", "--write-size", "1k", says=("--write-size", "--one-way"))
+
     def test_the_same_seed_gives_the_same_order(self):
         def order(*words):
             document = self.run_json(
@@ -173,16 +181,118 @@ class Cases(RunCase):
         )
 
 
+class Load(RunCase):
+    """How the load is put on: what each option changes can be seen in the record."""
+
+    def trial(self, *words, exit_code=EXIT_OK):
+        document = self.run_json(
+            "echo", "-q", "-r", "1", "-e", "epoll", "-c", "4", "-d", "200ms", "-w", "20ms", *words,
+            exit_code=exit_code,
+        )  # fmt: skip
+        trial = document["cases"][0]["trials"][0]
+        metrics = {(m["side"], m["name"]): m["value"] for m in trial["metrics"]}
+        return trial, metrics
+
+    def test_reconnect_and_who_closes(self):
+        for close in ("fin", "rst", "server"):
+            with self.subTest(close=close):
+                trial, metrics = self.trial("--reconnect", "--close", close)
+                self.assertGreater(trial["ops"], 0)
+                self.assertEqual(trial["errors"], 0, trial["errors_by_kind"])
+                self.assertGreater(metrics["server", "connections_accepted"], trial["ops"] // 2)
+                for name in ("connect_ns", "first_byte_ns"):
+                    self.assertGreater(metrics["client", name]["count"], trial["ops"] // 2)
+
+    def test_a_server_that_answers_once_wants_reconnect(self):
+        trial, _ = self.trial("--close-after-reply", "--reconnect")
+        self.assertEqual(trial["errors"], 0, trial["errors_by_kind"])
+        trial, _ = self.trial("--close-after-reply", exit_code=EXIT_BAD)
+        self.assertIn("closed-early", trial["errors_by_kind"])
+
+    def test_local_addresses(self):
+        """A server of ours sees where the connections come from."""
+        seen = set()
+        with server("echo", accepted=lambda conn: seen.add(conn.getpeername()[0])) as address:
+            self.trial(address, "--local-addrs", "3", "-c", "6")
+        self.assertGreaterEqual(len(seen), 3, seen)
+
+    def test_ramp_spreads_the_connections(self):
+        """They begin one after the other, and all are there before the window."""
+        times = []
+        with server("echo", accepted=lambda conn: times.append(time.monotonic())) as address:
+            trial, metrics = self.trial(address, "--ramp", "800ms", "-w", "0", "-c", "8")
+        self.assertEqual(metrics["client", "connect_ns"]["count"], 8)
+        self.assertEqual(trial["warmup_s"], 0.8)
+        self.assertGreater(times[-1] - times[-8], 0.5)
+        self.assert_refused("run", "echo", "--ramp", "soon", says="--ramp")
+
+    def test_idle_and_connections_max(self):
+        trial, metrics = self.trial("--idle", "40ms", "-R", "20", exit_code=EXIT_BAD)
+        self.assertIn("closed-early", trial["errors_by_kind"])
+        self.assertGreater(metrics["server", "connections_idle_closed"], 0)
+        trial, metrics = self.trial("--connections-max", "2", exit_code=EXIT_BAD)
+        self.assertGreater(trial["ops"], 0, "those that were let in")
+        self.assertGreater(trial["errors"], 0)
+
+    def test_max_errors(self):
+        self.trial("--connections-max", "2", "--max-errors", "1M")
+
+    def test_depth_and_one_way(self):
+        trial, _ = self.trial("--depth", "8")
+        self.assertGreater(trial["ops"], 0)
+        trial, _ = self.trial("--one-way", "--write-size", "64k")
+        self.assertEqual(trial["bytes"], trial["ops"] * 65536)
+
+    def test_an_open_loop_beyond_what_can_be(self):
+        trial, _ = self.trial("-R", "3M", "--timeout", "200ms", exit_code=EXIT_BAD)
+        names = [verdict["name"] for verdict in trial["verdicts"]]
+        self.assertTrue({"overloaded", "generator-bound"} & set(names), names)
+        self.assertIn("unfinished", trial["errors_by_kind"])
+
+
+def forbid_io_uring():
+    """In the child: io_uring_setup fails with EPERM from now on (a classic BPF program)."""
+    load_number, jump_if, give_back = 0x20, 0x15, 0x06
+    program = b"".join(
+        struct.pack("HBBI", *instruction)
+        for instruction in (
+            (load_number, 0, 0, 0),
+            (jump_if, 0, 1, 425),  # io_uring_setup, on every architecture
+            (give_back, 0, 0, 0x00050000 | errno.EPERM),
+            (give_back, 0, 0, 0x7FFF0000),
+        )
+    )
+    memory = ctypes.create_string_buffer(program)
+    header = struct.pack("HxxxxxxP", 4, ctypes.addressof(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(38, 1, 0, 0, 0) != 0 or libc.prctl(22, 2, header, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
 class Engines(RunCase):
+    def without_io_uring(self, *words):
+        """lab, as in a container whose seccomp profile forbids io_uring."""
+        return self.lab(*words, preexec_fn=forbid_io_uring)
+
     def test_the_engine_that_cannot_run_stops_everything_before_it_starts(self):
-        missing = [engine["name"] for engine in self.engines() if not engine["here"]]
-        if not missing:
-            self.skipTest("every engine can run here")
-        result = self.lab("run", "echo", "-e", f"epoll,{missing[0]}", *SHORT)
+        result = self.without_io_uring("run", "echo", "-e", "epoll,io_uring", *SHORT)
         self.assert_exit(result, EXIT_UNAVAILABLE)
         self.assertEqual(result.stdout, "")
-        self.assert_says(result.stderr, missing[0])
-        self.short("-e", f"epoll,{missing[0]}", "--skip-unavailable")
+        self.assert_says(result.stderr, "io_uring cannot run here", "seccomp")
+
+    def test_of_all_it_is_skipped_with_its_reason(self):
+        for words in ((), ("-e", "all"), ("-e", "epoll,io_uring", "--skip-unavailable")):
+            with self.subTest(words=words):
+                result = self.without_io_uring("run", "echo", *words, *SHORT)
+                self.assert_exit(result, EXIT_OK)
+                self.assertRegex(result.stdout, r"(?m)^epoll +lo ")
+                self.assert_says(result.stdout, "not measured: io_uring", "seccomp")
+                self.assert_says(result.stderr, "skipped: io_uring: ")
+
+    def test_none_can_run(self):
+        result = self.without_io_uring("run", "echo", "-e", "io_uring", "--skip-unavailable")
+        self.assert_exit(result, EXIT_UNAVAILABLE)
+        self.assert_says(result.stderr, "io_uring")
 
     def test_a_reference_of_ones_own(self):
         result = self.short("-q", "-e", "epoll,epoll:spin=20us", "--reference", "epoll:spin=20us")
