@@ -16,8 +16,10 @@
 #define SERVER_ADDRESS LWIP_MAKEU32(10, 0, 0, 1)
 #define CLIENT_ADDRESS LWIP_MAKEU32(10, 0, 0, 2)
 #define FIRST_PORT     2048u  /* of the client's connections */
-#define REFILL         16384u /* one way: bytes of the send buffer that are worth a write */
+#define REFILL         8192u  /* one way: bytes of the send buffer that are worth a write */
 #define LAZY_WINDOW    8192u  /* bytes taken before the stack is told that they are */
+#define LAZY_ACK       24576u /* one way: bytes received before that is acknowledged */
+#define QUIET_MAX      1024u  /* connections that can owe such an acknowledgement */
 #define UNDER_WAY      128u   /* connections that are being opened at once */
 #define ROUNDS_A_CLOCK 256u   /* polls between two looks at the clock */
 
@@ -31,13 +33,17 @@ static void stop(int signo)
 
 /* ---- the loop ---- */
 
+static void acknowledge_all(void);
+
 /* What came in is worked off and answered before more is looked for. */
 static inline void poll_link(void)
 {
     static unsigned rounds;
 
-    if (!stack_poll())
+    if (!stack_poll()) {
         meter.now.empty_polls++;
+        acknowledge_all();
+    }
     if (unlikely(rounds++ % ROUNDS_A_CLOCK == 0))
         stack_tick(now_ns());
 }
@@ -50,9 +56,17 @@ struct peer {
     struct pbuf *first, **last;
     u16_t at; /* bytes of the first that are gone */
     u32_t taken;
+    u32_t owed; /* one way: received and not acknowledged */
+    bool is_quiet;
+    struct tcp_pcb *pcb;
 };
 
 static size_t peers_open;
+
+static struct {
+    struct peer *of[QUIET_MAX];
+    unsigned count;
+} quiet;
 
 static inline void take(struct tcp_pcb *pcb, u32_t *taken, u16_t n)
 {
@@ -63,8 +77,40 @@ static inline void take(struct tcp_pcb *pcb, u32_t *taken, u16_t n)
     }
 }
 
+/*
+ * TCP acknowledges every other segment, and each acknowledgement costs the sender as much as a
+ * segment does. A fifth of the window at once will do, and what is left when nothing more comes.
+ */
+static inline void acknowledge_later(struct peer *p, u16_t n)
+{
+    p->owed += n;
+    if (p->owed >= LAZY_ACK || (!p->is_quiet && quiet.count == QUIET_MAX)) {
+        p->owed = 0;
+        stack_acknowledge(p->pcb);
+        return;
+    }
+    stack_keep_quiet(p->pcb);
+    if (!p->is_quiet)
+        quiet.of[quiet.count++] = p;
+    p->is_quiet = true;
+}
+
+static void acknowledge_all(void)
+{
+    while (quiet.count) {
+        struct peer *p = quiet.of[--quiet.count];
+        p->is_quiet = false;
+        if (p->owed)
+            stack_acknowledge(p->pcb);
+        p->owed = 0;
+    }
+}
+
 static void forget(struct peer *p)
 {
+    for (unsigned i = 0; p->is_quiet && i < quiet.count; i++)
+        if (quiet.of[i] == p)
+            quiet.of[i] = quiet.of[--quiet.count];
     while (p->first) {
         struct pbuf *next = p->first->next;
         p->first->next = NULL;
@@ -137,6 +183,7 @@ static err_t discard(struct tcp_pcb *pcb, struct peer *p, struct pbuf *b)
         verify(b, p->discard.received);
     pbuf_free(b);
     take(pcb, &p->taken, n);
+    acknowledge_later(p, n);
     /* No room: the next one says it. */
     if (ack_due(&p->discard, n) && tcp_sndbuf(pcb) >= 8)
         tcp_write(pcb, &p->discard.acked, 8, TCP_WRITE_FLAG_COPY);
@@ -177,6 +224,7 @@ static err_t accepted(void *arg, struct tcp_pcb *pcb, err_t error)
         return error;
     p = zeroed(1, sizeof(*p));
     p->last = &p->first;
+    p->pcb = pcb;
     peers_open++;
     stack_ready(pcb);
     tcp_arg(pcb, p);
@@ -301,7 +349,7 @@ static err_t answered(void *arg, struct tcp_pcb *pcb, struct pbuf *b, err_t erro
 static err_t write_more(void *arg, struct tcp_pcb *pcb, u16_t acked)
 {
     struct link *l = arg;
-    u32_t room = LWIP_MIN(tcp_sndbuf(pcb), 65535);
+    u32_t room = LWIP_MIN(pcb->snd_buf, 65535u);
 
     (void)acked;
     room -= room % pcb->mss;

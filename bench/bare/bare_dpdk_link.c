@@ -14,13 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FRAMES    16384u
-#define CACHE     512u
-#define RING_LOG2 10u
-#define QUEUE     65536u /* a power of two; more than any number of connections has under way */
-#define ETHERNET  14u
+#define MEMORY_MB  "256"
+#define FRAMES_MB  160u /* of these; the rest is memif's and DPDK's own */
+#define FRAMES_MAX 32768u
+#define CACHE      512u
+#define RING_LOG2  10u
+#define COPY_BREAK 256u
+#define QUEUE      65536u /* a power of two; more than any number of connections has under way */
+#define ETHERNET   14u
 
 static struct rte_mempool *pool;
+static bool lends; /* what is sent is read by the peer where it lies */
 
 static struct {
     struct rte_mbuf *of[QUEUE];
@@ -73,16 +77,18 @@ void link_open(bool server, int cpu, unsigned number, unsigned mtu)
 {
     /* What the peer may send, and memif's buffers have to be as large as the pool's. */
     unsigned room = RTE_ALIGN(mtu + FRAME_HEADERS, 64);
+    unsigned frames = RTE_MIN(FRAMES_MB * 1048576u / (room + 448), FRAMES_MAX);
     struct rte_eth_conf conf = {0};
     cpu_set_t cpus;
 
+    lends = !server;
     sched_getaffinity(0, sizeof(cpus), &cpus);
     start_eal(server, cpu, number, room);
     sched_setaffinity(0, sizeof(cpus), &cpus);
-    pool = rte_pktmbuf_pool_create("frames", FRAMES, CACHE, FRAME_PRIVATE,
+    pool = rte_pktmbuf_pool_create("frames", frames, CACHE, FRAME_PRIVATE,
                                    (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY);
     if (!pool)
-        give_up("no memory for %u frames of %u bytes: %s", FRAMES, room, rte_strerror(rte_errno));
+        give_up("no memory for %u frames of %u bytes: %s", frames, room, rte_strerror(rte_errno));
     if (rte_eth_dev_count_avail() != 1 || rte_eth_dev_configure(0, 1, 1, &conf) ||
         rte_eth_rx_queue_setup(0, 0, 1u << RING_LOG2, 0, NULL, pool) ||
         rte_eth_tx_queue_setup(0, 0, 1u << RING_LOG2, 0, NULL) || rte_eth_dev_start(0))
@@ -105,18 +111,37 @@ unsigned link_receive(struct packet *packets)
         packets[i].frame = burst[i] + 1;
         packets[i].data = rte_pktmbuf_mtod(burst[i], char *);
         packets[i].length = rte_pktmbuf_data_len(burst[i]);
+        /* The other core wrote both lines: fetch them for all before the first is looked at. */
+        rte_prefetch0(packets[i].data);
+        rte_prefetch0(packets[i].data + 64);
     }
     return count;
 }
 
+/*
+ * TCP looks at the headers of what it sent again when that is acknowledged, and after the peer has
+ * read them they are no longer in this core's cache: short frames are lent as copies.
+ */
+static inline struct rte_mbuf *lend(struct rte_mbuf *mbuf, const char **data, unsigned length)
+{
+    struct rte_mbuf *copy;
+
+    if (length > COPY_BREAK || !lends || !(copy = rte_mbuf_raw_alloc(pool))) {
+        rte_mbuf_refcnt_update(mbuf, 1);
+        return mbuf;
+    }
+    *data = memcpy((char *)copy->buf_addr + RTE_PKTMBUF_HEADROOM - FRAME_HEADERS, *data, length);
+    return copy;
+}
+
 void link_queue(void *frame, const char *data, unsigned length)
 {
-    struct rte_mbuf *mbuf = mbuf_of(frame);
+    struct rte_mbuf *mbuf;
 
     /* Full: as good as lost on the way. TCP sends it again. */
     if (queue.tail - queue.head == QUEUE)
         return;
-    rte_mbuf_refcnt_update(mbuf, 1);
+    mbuf = lend(mbuf_of(frame), &data, length);
     mbuf->data_off = (uint16_t)(data - (char *)mbuf->buf_addr);
     rte_pktmbuf_data_len(mbuf) = (uint16_t)length;
     rte_pktmbuf_pkt_len(mbuf) = length;

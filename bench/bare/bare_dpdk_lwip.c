@@ -22,7 +22,12 @@
 
 #define ETHERNET 14u
 #define TICK_NS  (TCP_TMR_INTERVAL * 1000000ull)
-#define WINDOW   131070u /* what 16 bits can say, scaled by the library's 1 */
+
+/*
+ * The library's windows are 65535 bytes, which at jumbo size are seven segments: too few for the
+ * two sides to work at once (0.7). Twice that is what its scale can announce.
+ */
+#define WINDOW 131070u
 
 static struct netif link_netif;
 
@@ -397,14 +402,27 @@ void stack_ready(struct tcp_pcb *pcb)
 {
     tcp_nagle_disable(pcb);
     pcb->mss = (u16_t)(link_netif.mtu - 40);
-    pcb->cwnd = pcb->ssthresh = WINDOW;
+    pcb->cwnd = pcb->ssthresh = 2 * WINDOW; /* no network, no congestion */
+    pcb->snd_buf += WINDOW - TCP_SND_BUF;
+    pcb->rcv_wnd = WINDOW;
 }
 
 void stack_taken(struct tcp_pcb *pcb, uint32_t n)
 {
-    for (; n > 65535; n -= 65535)
-        tcp_recved(pcb, 65535);
-    tcp_recved(pcb, (u16_t)n);
+    pcb->rcv_wnd += n;
+    if (tcp_update_rcv_ann_wnd(pcb) >= TCP_WND_UPDATE_THRESHOLD)
+        stack_acknowledge(pcb);
+}
+
+void stack_keep_quiet(struct tcp_pcb *pcb)
+{
+    tcp_clear_flags(pcb, TF_ACK_DELAY | TF_ACK_NOW);
+}
+
+void stack_acknowledge(struct tcp_pcb *pcb)
+{
+    tcp_ack_now(pcb);
+    tcp_output(pcb);
 }
 
 void stack_abort(struct tcp_pcb *pcb)

@@ -31,8 +31,13 @@ struct tcp_pcb *stack_connect(uint16_t own_port, uint16_t port, tcp_connected_fn
 /* Established: set up for this link. */
 void stack_ready(struct tcp_pcb *pcb);
 
-/* tcp_recved() for any number of bytes. */
+/* tcp_recved() for any number of bytes, and a window larger than the library's. */
 void stack_taken(struct tcp_pcb *pcb, uint32_t n);
+
+/* In a receive callback: what came in is acknowledged later, by stack_acknowledge() or with data.
+ */
+void stack_keep_quiet(struct tcp_pcb *pcb);
+void stack_acknowledge(struct tcp_pcb *pcb);
 void stack_abort(struct tcp_pcb *pcb);
 
 #endif
