@@ -47,15 +47,19 @@ class Bench:
 
     # --- one measurement each ---
 
-    def run_lab(self, spec, *extra, seconds=None, accept=(0,)):
-        """One trial of lab; its JSON case and trial."""
-        argv = [self.lab, "run", "echo", "-e", spec, "-r", "1",
-                "-d", f"{seconds or self.args.seconds}s", "--client-cpus", CLIENT_CPU,
-                "--server-cpus", SERVER_CPU, "-q", "--json", "-", "--json-compact", *extra]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    def run_cases(self, specs, *extra, seconds=None, accept=(0,)):
+        """A run of lab over several engines; its JSON cases, in their order."""
+        argv = [self.lab, "run", "echo", "-d", f"{seconds or self.args.seconds}s",
+                "--client-cpus", CLIENT_CPU, "--server-cpus", SERVER_CPU, "-q", "--json", "-",
+                "--json-compact", *(word for spec in specs for word in ("-e", spec)), *extra]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
         if done.returncode not in accept:
             sys.exit(f"{' '.join(argv)}\nexit {done.returncode}: {done.stderr.strip()}")
-        case = json.loads(done.stdout)["cases"][0]
+        return json.loads(done.stdout)["cases"]
+
+    def run_lab(self, spec, *extra, seconds=None, accept=(0,)):
+        """One trial of lab; its JSON."""
+        case = self.run_cases([spec], "-r", "1", *extra, seconds=seconds, accept=accept)[0]
         trial = case["trials"][0]
         trial["syscalls"] = {
             side: sum(m["value"] for m in trial["metrics"]
@@ -107,6 +111,12 @@ class Bench:
         print(f"{what:<52} {mid:6.3f}  [{low:.3f}, {high:.3f}]  "
               f"{'at least' if at_least else 'at most'} {limit:<5g} {'ok' if good else 'MISSED':<7}"
               f"{detail}", flush=True)
+
+    def echo_pairs(self, spec, program, mode, connections, size):
+        return self.pairs(
+            lambda: self.run_lab(spec, "-c", str(connections), "-s", str(size)),
+            lambda: self.run_bare(program, mode, "--connections", str(connections),
+                                  "--size", str(size)))
 
     def p50(self, name, got, limit=1.05):
         bare = statistics.median(b["latency_ns"]["p50"] for _, b in got)
