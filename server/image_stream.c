@@ -249,6 +249,8 @@ static void image_state_close(void *state)
     grpc_server_reset(state);
 }
 
+static const char *const image_unused[] = {"file segments", NULL}; /* they are in memory */
+
 extern const struct server_workload server_image_stream;
 const struct server_workload server_image_stream = {
     .name = "image-stream",
@@ -267,4 +269,5 @@ const struct server_workload server_image_stream = {
     .state_open = image_state_open,
     .state_reset = image_state_reset,
     .state_close = image_state_close,
+    .unused = image_unused,
 };
