@@ -34,6 +34,7 @@ class Bench:
     # Its methods, each a section that can be asked for; this order.
     SECTIONS = []
     PROGRAMS = ["bare_epoll"]
+    WORKLOAD = "echo"
 
     def __init__(self, args):
         self.args = args
@@ -49,7 +50,7 @@ class Bench:
 
     def run_cases(self, specs, *extra, seconds=None, accept=(0,)):
         """A run of lab over several engines; its JSON cases, in their order."""
-        argv = [self.lab, "run", "echo", "-d", f"{seconds or self.args.seconds}s",
+        argv = [self.lab, "run", self.WORKLOAD, "-d", f"{seconds or self.args.seconds}s",
                 "--client-cpus", CLIENT_CPU, "--server-cpus", SERVER_CPU, "-q", "--json", "-",
                 "--json-compact", *(word for spec in specs for word in ("-e", spec)), *extra]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
