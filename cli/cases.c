@@ -237,6 +237,14 @@ static void cases_axes_free(struct cases_axes *axes)
     axes->count = 0;
 }
 
+static void cases_axis_drop(struct cases_axes *axes, struct cases_axis *axis)
+{
+    for (size_t v = 0; v < axis->count; v++)
+        free(axis->values[v]);
+    free(axis->values);
+    *axis = axes->list[--axes->count];
+}
+
 static int cases_axes_job(struct cases_plan *plan, const struct job *job,
                           const struct job_section *section)
 {
@@ -318,17 +326,49 @@ static void cases_axis_to(struct cases_axes *axes, const char *name, size_t plac
     axes->list[place] = moved;
 }
 
+/* `--sweep NAME` becomes the option and the values that it stands for. */
+static int cases_axes_sweep(struct cases_plan *plan)
+{
+    struct cases_axis *sweep = cases_axis_find(&plan->axes, "sweep");
+    struct cases_axis *workload = cases_axis_find(&plan->axes, "workload");
+    const struct client_workload *client;
+    char names[160] = "", context[80];
+
+    if (sweep == NULL)
+        return CLI_OK;
+    client =
+        workload == NULL || workload->count != 1 ? NULL : client_workload_find(workload->values[0]);
+    for (unsigned i = 0; client != NULL && client->sweeps != NULL && client->sweeps[i].name != NULL;
+         i++) {
+        const struct load_sweep *known = &client->sweeps[i];
+        snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i == 0 ? "" : ", ",
+                 known->name);
+        if (sweep->count != 1 || strcmp(known->name, sweep->values[0]) != 0)
+            continue;
+        snprintf(context, sizeof(context), "%s", sweep->context);
+        cases_axis_drop(&plan->axes, sweep);
+        return cases_axis_set(plan, known->option, known->values, context, false);
+    }
+    lab_fail(plan->err, EINVAL, "%ssweep: '%s' is no sweep of %s%s%s", sweep->context,
+             sweep->values[0], client == NULL ? "all workloads: name one" : client->name,
+             names[0] == '\0' ? "" : "; it knows: ", names);
+    return CLI_USAGE;
+}
+
 /* Every section has a workload and engines: the workload varies slowest, engines fastest. */
 static int cases_axes_complete(struct cases_plan *plan)
 {
-    int r = CLI_OK;
+    int r = cases_axes_sweep(plan);
 
+    if (r != CLI_OK)
+        return r;
     plan->workload_named = cases_axis_find(&plan->axes, "workload") != NULL;
     if (!plan->workload_named) {
         char names[512] = "";
         for (unsigned i = 0; client_workloads[i] != NULL; i++)
-            snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
-                     i == 0 ? "" : ",", client_workloads[i]->name);
+            if (client_workloads[i]->absent == NULL)
+                snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s",
+                         names[0] == '\0' ? "" : ",", client_workloads[i]->name);
         r = cases_axis_set(plan, "workload", names, "", false);
     }
     if (r == CLI_OK && cases_axis_find(&plan->axes, "engine") == NULL)

@@ -181,7 +181,10 @@ static int serve_main(const struct command *self, int argc, char **argv)
     } else if ((exit_code = side_begin(&serve.side, self, &args)) == CLI_OK) {
         const struct server_workload *workload =
             args.words_count == 1 ? server_workload_find(args.words[0]) : NULL;
-        if (workload != NULL) {
+        if (workload != NULL && workload->absent != NULL) {
+            snprintf(text, sizeof(text), "%s: %s", workload->name, workload->absent);
+            exit_code = side_fail(&serve.side, CLI_UNAVAILABLE, text);
+        } else if (workload != NULL) {
             exit_code = serve_start(&serve, workload, &args);
         } else {
             snprintf(text, sizeof(text), "lab serve takes one workload: %s",

@@ -53,6 +53,10 @@ int draft_begin(struct draft *draft, const char *workload, const char *context,
     };
     if (draft->client == NULL || draft->server == NULL)
         return draft_unknown_workload(workload, context, err);
+    if (draft->client->absent != NULL) {
+        lab_fail(err, ENOSYS, "%s: %s", workload, draft->client->absent);
+        return CLI_UNAVAILABLE;
+    }
     draft->client_options = draft_memory(calloc(1, draft->client->options_size));
     draft->server_options = draft_memory(calloc(1, draft->server->options_size));
     option_defaults(case_options, &draft->options);

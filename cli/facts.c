@@ -128,6 +128,19 @@ double facts_counter(const struct run_case *c, enum facts_side side, const char 
     return facts_each(c, side, metric, facts_add_value, &sum) ? sum : NAN;
 }
 
+static bool facts_most_value(void *context, const Lab__Metric *metric)
+{
+    double *most = context;
+    *most = metric->value > *most ? metric->value : *most;
+    return true;
+}
+
+double facts_gauge(const struct run_case *c, enum facts_side side, const char *metric)
+{
+    double most = 0;
+    return facts_each(c, side, metric, facts_most_value, &most) ? most : NAN;
+}
+
 static bool facts_add_hist(void *context, const Lab__Metric *metric)
 {
     struct hist *into = context, *one = hist_new();

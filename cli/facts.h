@@ -31,6 +31,8 @@ unsigned facts_trials(const struct run_case *c); /* good ones */
 
 /* A counter's sum; NAN if not observed. */
 double facts_counter(const struct run_case *c, enum facts_side side, const char *metric);
+/* A gauge's highest; NAN if not observed. */
+double facts_gauge(const struct run_case *c, enum facts_side side, const char *metric);
 /* A histogram, merged; NULL if not observed. The caller frees it. */
 struct hist *facts_hist(const struct run_case *c, enum facts_side side, const char *metric);
 

@@ -93,6 +93,15 @@ static void heading_load(struct heading *h, const struct run_case *c)
         heading_add(h, "kept connections");
 }
 
+/* What a workload wants its heading to say in any case; its format is a constant of its table. */
+static void heading_say(struct heading *h, const struct load_headline *line, const char *value)
+{
+    const char *gap = strstr(line->format, "%s");
+
+    if (value != NULL && gap != NULL)
+        heading_add(h, "%.*s%s%s", (int)(gap - line->format), line->format, value, gap + 2);
+}
+
 const char *heading_format(const struct run_case *c, char *out, size_t out_size)
 {
     static const char *const said[] = {"size",   "one-way", "connections", "depth",
@@ -108,6 +117,10 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
         bool bare = size[strspn(size, "0123456789")] == '\0';
         heading_add(&h, "%s%s%s", size, bare ? " B" : "", one_way ? " writes one way" : "");
     }
+    const struct client_workload *workload = client_workload_find(c->workload);
+    const struct load_headline *line = workload == NULL ? NULL : workload->headline;
+    for (const struct load_headline *at = line; at != NULL && at->option != NULL; at++)
+        heading_say(&h, at, facts_find(&c->params, at->option));
     heading_load(&h, c);
     for (size_t i = 0; i < c->params.count; i++) {
         const struct run_setting *param = &c->params.items[i];
@@ -116,6 +129,8 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
         for (unsigned k = 0; said[k] != NULL && !known; k++)
             known = strcmp(said[k], param->name) == 0;
         known |= one_way && strcmp(param->name, "write-size") == 0;
+        for (const struct load_headline *at = line; at != NULL && at->option != NULL; at++)
+            known |= strcmp(at->option, param->name) == 0;
         if (!known && def != NULL && !heading_is_default(def, param->value))
             heading_add(&h, "%s %s", param->name, param->value);
     }

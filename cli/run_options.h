@@ -20,6 +20,7 @@ struct case_options {
     char listen[OPTION_TEXT_MAX];        /* "": as the link says */
     char cc[OPTION_TEXT_MAX];            /* "": the system's */
     char link[OPTION_TEXT_MAX];          /* "": each engine's own default */
+    char sweep[OPTION_TEXT_MAX];         /* a list of values that the workload has a name for */
     uint64_t duration_ns, warmup_ns;
 };
 

@@ -12,6 +12,7 @@
 #include "cli/heading.h"
 #include "cli/notes.h"
 #include "cli/term.h"
+#include "client/load.h"
 #include "core/clock.h"
 #include "core/parse.h"
 
@@ -71,9 +72,25 @@ static const char *table_count(double count, char *out, size_t size)
 
 /* --- the rows --- */
 
+#define TABLE_VIEWS_MAX 4 /* columns of a workload's own */
+
 struct table_columns {
     unsigned engine, link, wait, rate, interval, versus, p50, p99, p999, slip, cpu, valid;
+    unsigned views[TABLE_VIEWS_MAX];
 };
+
+/* How the workload wants its own metrics to be shown; the empty table if it has none. */
+static const struct metric_view *table_views(const struct run_case *c)
+{
+    static const struct metric_view none[] = {{0}};
+    const struct client_workload *workload = client_workload_find(c->workload);
+    return workload == NULL || workload->views == NULL ? none : workload->views;
+}
+
+static bool table_view_is_column(const struct metric_view *view)
+{
+    return view->kind == METRIC_VIEW_RATE || view->kind == METRIC_VIEW_MB_RATE;
+}
 
 /* Throughput of what the table is about: bytes where they stream, else ops. */
 static const struct interval *table_rate(const struct run_case *c)
@@ -106,24 +123,55 @@ static bool table_versus(const struct compare_group *group)
     return group->reference != NULL && measured > 1 && group->cases[0]->asked_ops_per_s == 0;
 }
 
+static struct table_columns table_add_columns(struct grid *grid, const struct run_case *first)
+{
+    struct table_columns at = {.engine = grid_column(grid, GRID_LEFT, 0)};
+    unsigned views = 0;
+
+    at.link = grid_column(grid, GRID_LEFT, 5);
+    at.wait = grid_column(grid, GRID_LEFT, 4);
+    at.rate = grid_column(grid, GRID_RIGHT, 0);
+    at.interval = grid_column(grid, GRID_RIGHT, 2);
+    for (const struct metric_view *view = table_views(first); view->label != NULL; view++)
+        if (table_view_is_column(view) && views < TABLE_VIEWS_MAX)
+            at.views[views++] = grid_column(grid, GRID_RIGHT, 0);
+    at.versus = grid_column(grid, GRID_RIGHT, 3);
+    at.p50 = grid_column(grid, GRID_RIGHT, 0);
+    at.p99 = grid_column(grid, GRID_RIGHT, 0);
+    at.p999 = grid_column(grid, GRID_RIGHT, 6);
+    at.slip = grid_column(grid, GRID_RIGHT, 0);
+    at.cpu = grid_column(grid, GRID_RIGHT, 1);
+    at.valid = grid_column(grid, GRID_LEFT, 0);
+    return at;
+}
+
+/* The cells of a workload's own columns; of its heading if c is NULL. */
+static void table_row_views(struct grid *grid, unsigned row, const struct table_columns *at,
+                            const struct metric_view *view, const struct run_case *c)
+{
+    unsigned column = 0;
+    char text[32];
+
+    for (; view->label != NULL; view++) {
+        if (!table_view_is_column(view) || column == TABLE_VIEWS_MAX)
+            continue;
+        double rate = NAN;
+        if (c != NULL)
+            rate = facts_counter(c, FACTS_CLIENT, view->metric) / (double)facts_ops(c) *
+                   c->ops_per_s.median;
+        if (c != NULL && view->kind == METRIC_VIEW_MB_RATE && isfinite(rate))
+            grid_set(grid, row, at->views[column++], rate < 10e6 ? "%.2f" : "%.0f", rate / 1e6);
+        else
+            grid_set(grid, row, at->views[column++], "%s",
+                     c == NULL ? view->label : table_count(rate, text, sizeof(text)));
+    }
+}
+
 static struct table_columns table_heading(struct grid *grid, const struct compare_group *group)
 {
     const struct run_case *first = group->cases[0];
     bool one_way = heading_is_set(first, "one-way"), open = first->asked_ops_per_s > 0;
-    struct table_columns at = {
-        .engine = grid_column(grid, GRID_LEFT, 0),
-        .link = grid_column(grid, GRID_LEFT, 5),
-        .wait = grid_column(grid, GRID_LEFT, 4),
-        .rate = grid_column(grid, GRID_RIGHT, 0),
-        .interval = grid_column(grid, GRID_RIGHT, 2),
-        .versus = grid_column(grid, GRID_RIGHT, 3),
-        .p50 = grid_column(grid, GRID_RIGHT, 0),
-        .p99 = grid_column(grid, GRID_RIGHT, 0),
-        .p999 = grid_column(grid, GRID_RIGHT, 6),
-        .slip = grid_column(grid, GRID_RIGHT, 0),
-        .cpu = grid_column(grid, GRID_RIGHT, 1),
-        .valid = grid_column(grid, GRID_LEFT, 0),
-    };
+    struct table_columns at = table_add_columns(grid, first);
     unsigned row = grid_row(grid);
 
     grid_set(grid, row, at.engine, "engine");
@@ -131,6 +179,7 @@ static struct table_columns table_heading(struct grid *grid, const struct compar
     grid_set(grid, row, at.wait, "wait");
     grid_set(grid, row, at.rate, one_way ? "bytes/s" : "ops/s");
     grid_set(grid, row, at.interval, "%s", table_interval_name(group));
+    table_row_views(grid, row, &at, table_views(first), NULL);
     if (table_versus(group))
         grid_set(grid, row, at.versus, "vs %s", group->reference->label);
     grid_set(grid, row, at.p50, "p50");
@@ -198,6 +247,7 @@ static void table_row(const struct table *table, struct grid *grid, const struct
                      : "",
                  table_count(rate->low, text[1], sizeof(text[1])),
                  table_count(rate->high, text[2], sizeof(text[2])));
+    table_row_views(grid, row, at, table_views(c), c);
     if (table_versus(group)) {
         if (c == group->reference)
             grid_set(grid, row, at->versus, "reference");
@@ -230,6 +280,8 @@ struct table_cost {
         COST_CORE,
         COST_MEMORY,
         COST_PERCENTILE,
+        COST_TIME,  /* a counter of ns, an op */
+        COST_BYTES, /* a gauge */
     } what;
 };
 
@@ -275,8 +327,10 @@ static bool table_cost_cell(const struct table_cost *cost, const struct run_case
         hist_free(h);
         return h != NULL;
     }
-    if (cost->what == COST_COUNTER)
+    if (cost->what == COST_COUNTER || cost->what == COST_TIME)
         value = facts_counter(c, cost->side, cost->metric) / ops;
+    else if (cost->what == COST_BYTES)
+        value = facts_gauge(c, cost->side, cost->metric) / (1 << 20);
     else if (sums.observed && cost->what == COST_SWITCHES)
         value = (double)(sums.ctx_switches_voluntary + sums.ctx_switches_involuntary) / ops;
     else if (sums.observed && cost->what == COST_CPU)
@@ -288,11 +342,11 @@ static bool table_cost_cell(const struct table_cost *cost, const struct run_case
         value = (double)sums.rss_bytes_max / (1 << 20);
     if (!isfinite(value))
         return false;
-    if (cost->what == COST_CPU)
+    if (cost->what == COST_CPU || cost->what == COST_TIME)
         table_time(value, out, size);
     else if (cost->what == COST_CORE)
         snprintf(out, size, "%.0f%%", value);
-    else if (cost->what == COST_MEMORY)
+    else if (cost->what == COST_MEMORY || cost->what == COST_BYTES)
         snprintf(out, size, "%.1fMiB", value);
     else
         snprintf(out, size, "%.2f", value);
@@ -320,6 +374,23 @@ static void table_cost_rows(struct grid *grid, const struct run_case *const *cas
     free(cells);
 }
 
+/* The lines of a workload's own. */
+static void table_view_rows(struct grid *grid, const struct run_case *const *cases, size_t count)
+{
+    for (const struct metric_view *view = table_views(cases[0]); view->label != NULL; view++) {
+        struct table_cost cost = {view->label, view->server ? FACTS_SERVER : FACTS_CLIENT,
+                                  view->metric, view->percentile, COST_COUNTER};
+        switch (view->kind) {
+        case METRIC_VIEW_PERCENTILE: cost.what = COST_PERCENTILE; break;
+        case METRIC_VIEW_PER_OP: cost.what = COST_COUNTER; break;
+        case METRIC_VIEW_TIME_PER_OP: cost.what = COST_TIME; break;
+        case METRIC_VIEW_BYTES: cost.what = COST_BYTES; break;
+        default: continue;
+        }
+        table_cost_rows(grid, cases, count, &cost, 1);
+    }
+}
+
 static void table_grid(struct table *table, struct grid *grid)
 {
     grid_print(grid, table->out, table->style->width, table->style->colour);
@@ -345,6 +416,7 @@ static void table_costs_of(struct table *table, const struct run_case *const *ca
     if (heading_is_set(cases[0], "reconnect"))
         table_cost_rows(grid, cases, count, table_reconnect,
                         sizeof(table_reconnect) / sizeof(*table_reconnect));
+    table_view_rows(grid, cases, count);
     table_cost_rows(grid, cases, count, table_costs, sizeof(table_costs) / sizeof(*table_costs));
     fputc('\n', table->out);
     table_grid(table, grid);

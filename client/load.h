@@ -34,9 +34,23 @@ struct load_options {
 
 struct load_conn;
 
+/* An option that the heading of its table always says, and how: "%s images an op". */
+struct load_headline {
+    const char *option;
+    const char *format; /* with one %s */
+};
+
+/* `--sweep NAME`: stands for an option with a list of values, a case each. */
+struct load_sweep {
+    const char *name, *option, *values;
+};
+
 struct client_workload {
     const char *name;
     const char *help;
+    /* Not built in: why, and what to do. Then only name, help and an empty table of options are
+     * set. */
+    const char *absent;
     const struct option_def *options;
     size_t options_size;
     uint64_t connections; /* default */
@@ -48,6 +62,8 @@ struct client_workload {
     const struct metric_def *metrics;
     /* Columns and lines of the tables that show them; NULL: none. */
     const struct metric_view *views;
+    const struct load_headline *headline; /* NULL: none */
+    const struct load_sweep *sweeps;      /* NULL: none */
     /* What all workers share, read-only once it is open; *process may be NULL, both functions
      * too. Said with a sentence when it fails. */
     int (*process_open)(void **process, const void *options, struct lab_error *err);

@@ -8,13 +8,19 @@
 extern const struct client_workload client_echo;
 #if HAVE_NGHTTP2
 extern const struct client_workload client_image_stream;
+#else
+static const struct option_def no_options[] = {{0}};
+static const struct client_workload client_image_stream = {
+    .name = "image-stream",
+    .help = "pictures by gRPC, each a message of a stream",
+    .absent = "lab was built without nghttp2: apt install libnghttp2-dev, and build again",
+    .options = no_options,
+};
 #endif
 
 const struct client_workload *const client_workloads[] = {
     &client_echo,
-#if HAVE_NGHTTP2
     &client_image_stream,
-#endif
     NULL,
 };
 

@@ -198,6 +198,10 @@ static int value_read(const struct option_def *def, const char *text, const char
     if (text == NULL)
         return lab_fail(err, EINVAL, "%s needs a value: %s", what,
                         takes_format(def, takes, sizeof(takes)));
+    if (type_has_range(def->type) && def->zero != NULL && strcmp(text, def->zero) == 0) {
+        value->number = 0;
+        return 0;
+    }
     switch (def->type) {
     case OPTION_FLAG: return flag_read(text, what, &value->flag, err);
     case OPTION_CHOICE: return choice_read(def, text, what, &value->choice, err);
@@ -274,7 +278,8 @@ int option_set(const struct option_def *def, void *options, const char *value, c
     if (result < 0)
         return result;
     /* The two ends of OPTION_TIME_OPT, off and always, are outside of any range. */
-    if (type_has_range(def->type) &&
+    bool zero = def->zero != NULL && parsed.number == 0;
+    if (type_has_range(def->type) && !zero &&
         !(def->type == OPTION_TIME_OPT && (parsed.number == 0 || parsed.number == OPTION_ALWAYS))) {
         result = range_check(def, parsed.number, what, err);
         if (result < 0)
@@ -430,6 +435,8 @@ const char *option_format(const struct option_def *def, const void *options, cha
         break;
     default: break;
     }
+    if (type_has_range(def->type) && value.number == 0 && def->zero != NULL)
+        word = def->zero;
     if (word == NULL)
         return number_format(def->type, value.number, out, out_size);
     snprintf(out, out_size, "%s", word);

@@ -42,6 +42,8 @@ struct option_def {
     const char *help;           /* one sentence, lower case, no full stop; %s-free */
     int (*set)(void *options, const char *value, struct lab_error *err); /* OPTION_CUSTOM */
     const char *group; /* heading in --help, or NULL */
+    /* Of all that hold a number: a word for 0, which then is outside of min and max (auto). */
+    const char *zero;
 };
 
 /* A table ends with a row whose name is NULL. */

@@ -6,13 +6,19 @@
 extern const struct server_workload server_echo;
 #if HAVE_NGHTTP2
 extern const struct server_workload server_image_stream;
+#else
+static const struct option_def no_options[] = {{0}};
+static const struct server_workload server_image_stream = {
+    .name = "image-stream",
+    .help = "pictures by gRPC, each a message of a stream",
+    .absent = "lab was built without nghttp2: apt install libnghttp2-dev, and build again",
+    .options = no_options,
+};
 #endif
 
 const struct server_workload *const server_workloads[] = {
     &server_echo,
-#if HAVE_NGHTTP2
     &server_image_stream,
-#endif
     NULL,
 };
 
