@@ -104,8 +104,6 @@ static void call_refuse(struct grpc_call *call)
 
     if (h2_respond(&call->stream, headers, count, false) < 0)
         h2_reset(&call->stream, H2_INTERNAL_ERROR);
-    else if (!call->ended)
-        h2_reset(&call->stream, H2_NO_ERROR); /* RFC 9113, 8.1: the rest need not be sent */
 }
 
 void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const char *format, ...)
@@ -143,8 +141,6 @@ static void call_refuse_http(struct grpc_call *call, const char *status)
     call_count(call, GRPC_FAILED);
     if (h2_respond(&call->stream, &header, 1, false) < 0)
         h2_reset(&call->stream, H2_INTERNAL_ERROR);
-    else if (!call->ended)
-        h2_reset(&call->stream, H2_NO_ERROR);
 }
 
 /* --- requests --- */
@@ -299,7 +295,6 @@ static void server_ended(struct h2_stream *stream)
 {
     struct grpc_call *call = call_of(stream);
 
-    call->ended = true;
     if (call->finished)
         return;
     if (grpc_reader_is_inside(&call->reader))

@@ -78,7 +78,7 @@ struct grpc_call {
     void *data; /* the method's */
     /* The request. */
     char path[GRPC_PATH_MOST + 1]; /* cut; for what is said about it */
-    bool post, grpc, encoded, bad_timeout, ended;
+    bool post, grpc, encoded, bad_timeout;
     bool finished; /* its status stands: what still comes is ignored */
     bool answered; /* headers of an answer with a body are on their way */
     unsigned messages;

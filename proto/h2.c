@@ -16,6 +16,9 @@
 #define H2_SECOND_NS   1000000000ull
 #define H2_BOMB        4u /* times header_bytes: no mistake any more */
 
+/* Newer versions count them too, and return this. */
+#define H2_TOO_MANY_CONTINUATIONS (-905)
+
 /* What our PINGs carry, to know their answers by. */
 static const uint8_t window_mark[8] = {'w', 'i', 'n', 'd', 'o', 'w'};
 static const uint8_t drain_mark[8] = {'d', 'r', 'a', 'i', 'n'};
@@ -95,8 +98,10 @@ static void window_received(struct h2 *h2, size_t size)
     h2->unmeasured_bytes += size;
     if (h2->measuring || h2->unmeasured_bytes < h2->window_bytes / 4)
         return;
+    /* What has just come was under way in this round trip too. */
     h2->measuring = true;
-    h2->measured_bytes = h2->unmeasured_bytes = 0;
+    h2->measured_bytes = size;
+    h2->unmeasured_bytes = 0;
     nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, window_mark);
 }
 
@@ -153,6 +158,39 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 
 /* --- nghttp2's callbacks, receiving --- */
 
+/* RFC 9113, 6.9.1. Looked at here since the library takes a frame piece by piece, and opens the
+ * window again in the middle of one. */
+static void check_window(struct h2 *h2, const nghttp2_frame_hd *hd)
+{
+    nghttp2_session *session = h2->session;
+    int32_t id = hd->stream_id;
+
+    if ((int64_t)hd->length > nghttp2_session_get_local_window_size(session))
+        h2_fail(h2, NGHTTP2_FLOW_CONTROL_ERROR, H2_CLOSED_PROTOCOL);
+    else if (stream_of(session, id) != NULL &&
+             (int64_t)hd->length > nghttp2_session_get_stream_local_window_size(session, id))
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FLOW_CONTROL_ERROR);
+}
+
+/* RFC 9113, 5.1.1: whoever leaves numbers out has closed those streams. The library would take a
+ * frame on one for one that comes late. */
+static void check_number(struct h2 *h2, uint32_t id)
+{
+    if (!h2->worker->options.server || id % 2 == 0)
+        return;
+    for (unsigned i = 0; i < H2_SKIPPED_MOST && id <= h2->last_id; i++)
+        if (id >= h2->skipped[i].from && id < h2->skipped[i].to)
+            h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
+    if (id <= h2->last_id)
+        return;
+    if (id > h2->last_id + 2) {
+        h2->skipped[h2->skipped_next].from = h2->last_id + 1;
+        h2->skipped[h2->skipped_next].to = id;
+        h2->skipped_next = (h2->skipped_next + 1) % H2_SKIPPED_MOST;
+    }
+    h2->last_id = id;
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2 *h2 = user;
@@ -164,9 +202,13 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
             count_control(h2);
     } else if (hd->type == NGHTTP2_HEADERS) {
         h2->continuations = 0;
+        check_number(h2, (uint32_t)hd->stream_id);
     } else if (hd->type == NGHTTP2_DATA) {
+        check_window(h2, hd);
         if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
             count_control(h2);
+    } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
+        h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
     } else if (hd->type == NGHTTP2_PRIORITY || hd->type > NGHTTP2_CONTINUATION) {
         count_control(h2);
     }
@@ -257,11 +299,12 @@ static void received_on_stream(struct h2 *h2, struct h2_stream *stream, const ng
     const struct h2_events *events = h2->worker->events;
     int32_t id = stream->id;
 
+    stream->ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat != NGHTTP2_HCAT_PUSH_RESPONSE) {
         events->headers(stream);
         stream->in_trailers = true;
     }
-    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && stream->id == id)
+    if (stream->id == id && stream->ended)
         events->ended(stream);
 }
 
@@ -295,12 +338,43 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+/* An answer is out, and the other end still sends: it need not (RFC 9113, 8.1). Not before, since
+ * a reset takes what is queued of its stream with it. */
+static int on_sent_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
+{
+    struct h2 *h2 = user;
+
+    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+        !h2->worker->options.server)
+        return 0;
+    struct h2_stream *stream = stream_of(session, frame->hd.stream_id);
+    if (stream != NULL && !stream->ended)
+        h2_reset(stream, H2_NO_ERROR);
+    return 0;
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
     struct h2_stream *stream = stream_of(session, stream_id);
 
-    if (stream != NULL)
+    if (stream != NULL && stream->id == stream_id)
         stream_over(stream, code);
+    return 0;
+}
+
+/* A request that the library would not send, since the other end goes away: its stream never was,
+ * and nobody else will say that it is over. */
+static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
+{
+    struct h2 *h2 = user;
+    struct h2_stream *stream = h2->streams;
+
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    while (stream != NULL && stream->id != frame->hd.stream_id)
+        stream = stream->next;
+    if (stream != NULL)
+        stream_over(stream, H2_REFUSED_STREAM);
     return 0;
 }
 
@@ -343,9 +417,18 @@ int h2_worker_open(struct h2_worker *worker, const struct h2_options *options,
     nghttp2_session_callbacks_set_on_frame_recv_callback(calls, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(calls, on_invalid_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(calls, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(calls, on_sent_frame);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(calls, on_not_sent);
     nghttp2_session_callbacks_set_send_data_callback(calls, h2_send_data);
     nghttp2_session_callbacks_set_data_source_read_length_callback(calls, h2_data_length);
     nghttp2_option_set_no_closed_streams(worker->option, 1);
+    /* The limits are ours; what the library has of its own must not come before them. */
+#if HAVE_NGHTTP2_MAX_CONTINUATIONS
+    nghttp2_option_set_max_continuations(worker->option, options->continuations);
+#endif
+#if HAVE_NGHTTP2_RESET_RATE
+    nghttp2_option_set_stream_reset_rate_limit(worker->option, UINT64_MAX / 2, UINT64_MAX / 2);
+#endif
     return 0;
 }
 
@@ -430,16 +513,13 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
         size_t piece = size < slice ? size : slice;
         ssize_t taken = nghttp2_session_mem_recv(h2->session, data, piece);
         if (taken < 0) {
-            h2_count(h2, H2_CLOSED_PROTOCOL, 1);
+            bool headers = taken == H2_TOO_MANY_CONTINUATIONS;
+            if (!h2->deaf)
+                h2_count(h2, headers ? H2_CLOSED_HEADERS : H2_CLOSED_PROTOCOL, 1);
             return taken == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
         }
         data += piece;
         size -= piece;
-        if (!h2->deaf && nghttp2_session_want_read(h2->session) == 0 && !h2->draining) {
-            h2->deaf = true;
-            if (!h2->goaway)
-                h2_count(h2, H2_CLOSED_PROTOCOL, 1);
-        }
     }
     meter_most(h2->worker->meter, H2_POOL_BYTES, h2->worker->pool.system_bytes);
     bool time = h2->wants_time;

@@ -20,6 +20,7 @@ struct nghttp2_option;
 #define H2_WINDOW_MOST  0x7fffffffu
 #define H2_FRAME_LEAST  16384u
 #define H2_FRAME_MOST   ((1u << 24) - 1)
+#define H2_SKIPPED_MOST 4
 #define H2_HEADERS_MOST 16 /* fields of a block that is sent */
 
 /* RFC 9113's error codes, those that are named here. */
@@ -122,6 +123,7 @@ struct h2_stream {
     int32_t id;                        /* 0: not begun */
     bool in_trailers;                  /* the other end's first header block was whole */
     bool oversized;        /* its headers were larger than header_bytes: some are left out */
+    bool ended;            /* the other end has sent all */
     bool deferred;         /* its body waits for more */
     bool body_ends;        /* no more will come than body_left */
     bool trailers;         /* after the body */
@@ -196,6 +198,11 @@ struct h2 {
     bool waited; /* at the last look something was to be sent */
     /* Limits: counts of the present second. */
     uint32_t resets, controls, credit, continuations, header_bytes;
+    uint32_t last_id; /* server: of the newest stream, and which before it were left out */
+    struct {
+        uint32_t from, to;
+    } skipped[H2_SKIPPED_MOST];
+    unsigned skipped_next;
     /* The window that grows: bytes since a PING, which measures a round trip. */
     uint32_t window_bytes;
     bool measuring;

@@ -8,10 +8,12 @@
 
 #include "proto/h2_internal.h"
 
-#define H2_COPY_BYTES  512u /* up to here a copy costs less than a segment of its own */
-#define H2_FRAME_HEAD  9u
-#define H2_FRAME_SEGS  8u   /* room that a DATA frame wants to find, in segments ... */
-#define H2_FRAME_ROOM  256u /* ... and in bytes of the block */
+#define H2_COPY_BYTES 512u /* up to here a copy costs less than a segment of its own */
+#define H2_FRAME_HEAD 9u
+#define H2_FRAME_SEGS 8u   /* room that a DATA frame wants to find, in segments ... */
+#define H2_FRAME_ROOM 256u /* ... and in bytes of the block */
+/* What a DATA frame may be answered with: updates of both windows, a PING, and one to spare. */
+#define H2_CREDIT      4u
 #define H2_CREDIT_MOST 100000u
 
 static size_t writer_room(const struct h2_writer *w)
@@ -117,7 +119,7 @@ ssize_t h2_read_body(nghttp2_session *session, int32_t stream_id, uint8_t *buf, 
             h2->worker->events->trailers(stream);
         }
     }
-    h2->credit = h2->credit < H2_CREDIT_MOST ? h2->credit + 2 : h2->credit;
+    h2->credit = h2->credit < H2_CREDIT_MOST ? h2->credit + H2_CREDIT : h2->credit;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     return (ssize_t)taken;
 }
@@ -225,6 +227,10 @@ int h2_output(struct h2 *h2, struct proto_output *out)
         out->last = r == 0;
         out->close = r == 0 && nghttp2_session_want_read(h2->session) == 0 &&
                      nghttp2_session_want_write(h2->session) == 0;
+        if (out->close && !h2->deaf && !h2->draining && !h2->goaway) {
+            h2->deaf = true; /* what the library found wrong: it has sent GOAWAY */
+            h2_count(h2, H2_CLOSED_PROTOCOL, 1);
+        }
         out->time |= h2->wants_time;
         h2->wants_time = false;
     }

@@ -573,7 +573,14 @@ static int client_output(void *state, struct proto_output *out)
                                worker->config.contract == IMAGE_FLAT ? CALL_METADATA : CALL_LIST);
     }
     int r = client_verdict(client);
-    return r < 0 ? r : h2_output(&client->h2, out);
+    if (r < 0)
+        return r;
+    /* A request that the other end would not hear any more ends here; what is left goes first. */
+    r = h2_output(&client->h2, out);
+    if (r < 0 || client_verdict(client) == 0)
+        return r;
+    out->last = out->close = false;
+    return r > 0 ? r : client_verdict(client);
 }
 
 static bool client_sent(void *state, uint64_t cookie, unsigned what)

@@ -1,0 +1,360 @@
+/* Client and server of the image stream, together and in memory. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/proto/h2_rig.h"
+
+struct heard {
+    unsigned firsts, images, done, failed;
+    uint64_t done_bytes, image_bytes;
+    char kind[64], text[IMAGE_TEXT_MOST];
+    struct image_client *again; /* asks the slot again when it is done */
+    unsigned again_left;
+};
+
+static void hear_first(void *context, unsigned slot)
+{
+    ((struct heard *)context)->firsts++;
+}
+
+static void hear_progress(void *context, uint64_t bytes)
+{
+}
+
+static void hear_image(void *context, unsigned slot, unsigned nth, uint64_t bytes)
+{
+    struct heard *heard = context;
+    heard->images++;
+    heard->image_bytes += bytes;
+}
+
+static void hear_done(void *context, unsigned slot, uint64_t bytes)
+{
+    struct heard *heard = context;
+    heard->done++;
+    heard->done_bytes += bytes;
+    if (heard->again_left > 0) {
+        heard->again_left--;
+        image_client_ask(heard->again, slot);
+    }
+}
+
+static void hear_failed(void *context, unsigned slot, const char *kind, const char *text)
+{
+    struct heard *heard = context;
+    heard->failed++;
+    snprintf(heard->kind, sizeof(heard->kind), "%s", kind);
+    snprintf(heard->text, sizeof(heard->text), "%s", text);
+}
+
+static const struct image_client_events hear = {
+    hear_first, hear_progress, hear_image, hear_done, hear_failed,
+};
+
+static const struct metric_def client_metrics[] = {H2_METRICS, {0}};
+
+struct pair {
+    struct server_rig server;
+    struct side side;
+    struct image_client client;
+    struct image_client_worker worker;
+    struct meter meter;
+    struct heard heard;
+};
+
+static const struct image_client_config three = {
+    .images_per_op = 3,
+    .message_bytes = 4u << 20,
+};
+
+static struct pair *pair_open(const struct image_client_config *config, uint32_t window,
+                              unsigned depth)
+{
+    struct pair *pair = calloc(1, sizeof(*pair));
+    const struct h2_options options = {
+        .window_bytes = window,
+        .window_most = window,
+        .frame_bytes = 1u << 20,
+        .header_bytes = 65536,
+        .continuations = 64,
+    };
+    const struct h2_options serves = server_options();
+
+    server_open(&pair->server, &serves, config->contract, true);
+    cr_assert_eq(meter_open(&pair->meter, client_metrics), 0);
+    cr_assert_eq(image_client_worker_open(&pair->worker, &options, config, &hear, &pair->meter), 0);
+    cr_assert_eq(image_client_open(&pair->client, &pair->worker, &pair->heard, depth), 0);
+    side_open(&pair->side, &image_client_proto, &pair->client);
+    pair->heard.again = &pair->client;
+    return pair;
+}
+
+static void pair_close(struct pair *pair)
+{
+    side_close(&pair->side);
+    image_client_close(&pair->client);
+    image_client_worker_close(&pair->worker);
+    meter_close(&pair->meter);
+    server_close(&pair->server);
+    free(pair);
+}
+
+static void pair_talk(struct pair *pair, size_t piece)
+{
+    sides_talk(&pair->side, &pair->server.side, piece);
+}
+
+static uint64_t all_bytes(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < pictures_count; i++)
+        sum += pictures[i].size;
+    return sum;
+}
+
+static void ask_and_check(const struct image_client_config *config, uint32_t window, size_t piece)
+{
+    struct pair *pair = pair_open(config, window, 2);
+
+    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->client, 1);
+    pair_talk(pair, piece);
+    cr_assert_eq(pair->side.err, 0);
+    cr_assert_eq(pair->heard.done, 2, "%u failed: %s %s", pair->heard.failed, pair->heard.kind,
+                 pair->heard.text);
+    if (!config->list) {
+        cr_assert_eq(pair->heard.images, 2 * config->images_per_op);
+        cr_assert_eq(pair->heard.done_bytes, 2 * all_bytes() * (config->images_per_op / 3));
+        cr_assert_eq(pair->heard.image_bytes, pair->heard.done_bytes);
+        cr_assert_eq(server_count(&pair->server, IMAGES_SENT_BYTES), pair->heard.done_bytes);
+    }
+    cr_assert_eq(pair->heard.firsts, 2);
+    cr_assert_eq(server_count(&pair->server, GRPC_FAILED), 0);
+    cr_assert_eq(server_count(&pair->server, GRPC_GONE), 0);
+    pair_close(pair);
+}
+
+Test(image_pair, images_arrive_whole_and_right, .timeout = 30)
+{
+    static const size_t pieces[] = {0, 16384, 1000};
+    struct image_client_config config = three;
+
+    for (int contract = IMAGE_NESTED; contract <= IMAGE_FLAT; contract++)
+        for (unsigned i = 0; i < sizeof(pieces) / sizeof(*pieces); i++) {
+            config.contract = (enum image_contract)contract;
+            ask_and_check(&config, 16u << 20, pieces[i]);
+        }
+}
+
+Test(image_pair, byte_by_byte_too, .timeout = 60)
+{
+    struct image_client_config config = three;
+    config.images_per_op = 3;
+    ask_and_check(&config, 65535, 1);
+}
+
+Test(image_pair, the_smallest_window_only_takes_longer, .timeout = 30)
+{
+    struct pair *pair = pair_open(&three, 65535, 1);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_gt(server_count(&pair->server, H2_STALLS), 0, "and the server counts its waiting");
+    pair_close(pair);
+}
+
+Test(image_pair, lists, .timeout = 10)
+{
+    struct image_client_config config = {.list = true, .images_per_op = 1, .message_bytes = 4096};
+    ask_and_check(&config, 65535, 0);
+    config.contract = IMAGE_FLAT;
+    ask_and_check(&config, 65535, 3);
+}
+
+Test(image_pair, large_frames_and_few_segments, .timeout = 10)
+{
+    struct image_client_config config = three;
+    config.images_per_op = 33;
+    struct pair *pair = pair_open(&config, 16u << 20, 1);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_geq(pair->server.side.most_bytes, 512u << 10, "%zu bytes in the largest output",
+                  pair->server.side.most_bytes);
+    /* A content, and what is between two of them: copies would be many. */
+    cr_assert_lt(pair->server.side.segs, 33 * 6, "%u segments", pair->server.side.segs);
+    pair_close(pair);
+}
+
+Test(image_pair, another_content_is_found_out, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 16u << 20, 1);
+    struct image *image = &pair->server.set.list[1];
+    uint8_t *changed = malloc(image->picture.size);
+
+    memcpy(changed, image->picture.bytes, image->picture.size);
+    changed[image->picture.size / 2] ^= 1;
+    image->picture.bytes = changed;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 0);
+    cr_assert_eq(pair->heard.failed, 1);
+    cr_assert_str_eq(pair->heard.kind, "wrong-content");
+    cr_assert_eq(pair->heard.images, 1, "the one before it was right");
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.failed, 2, "the connection goes on");
+    pair_close(pair);
+    free(changed);
+}
+
+Test(image_pair, what_is_not_known_is_learned_once, .timeout = 10)
+{
+    struct image_client_config config = three;
+    config.learn = true;
+    struct pair *pair = pair_open(&config, 16u << 20, 1);
+    struct image *image = &pair->server.set.list[0];
+    uint8_t *changed = calloc(1, image->picture.size);
+
+    image->picture.bytes = changed;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    changed[7] = 1;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.failed, 1);
+    cr_assert_str_eq(pair->heard.kind, "wrong-content");
+    pair_close(pair);
+    free(changed);
+}
+
+Test(image_pair, a_message_beyond_the_limit_is_refused, .timeout = 10)
+{
+    struct image_client_config config = three;
+    config.message_bytes = 300000; /* the second one is larger */
+    struct pair *pair = pair_open(&config, 16u << 20, 1);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_str_eq(pair->heard.kind, "too-large");
+    cr_assert_eq(pair->heard.done, 0);
+    pair_close(pair);
+}
+
+Test(image_pair, an_unknown_name_fails_the_call_or_is_left_out, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 16u << 20, 1);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    pair->server.set.count = 2; /* from now on image-2 is not there */
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_str_eq(pair->heard.kind, "grpc-not-found");
+    cr_assert_not_null(strstr(pair->heard.text, "image-2.jpg"));
+    pair->server.worker.unknown_not_found = false;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_str_eq(pair->heard.kind, "wrong-count");
+    cr_assert_eq(server_count(&pair->server, IMAGES_UNKNOWN), 2);
+    pair->server.set.count = 3;
+    pair_close(pair);
+}
+
+Test(image_pair, many_ops_take_no_more_memory_than_the_first, .timeout = 30)
+{
+    struct image_client_config config = {.list = true, .images_per_op = 1, .message_bytes = 4096};
+    struct pair *pair = pair_open(&config, 65535, 4);
+
+    for (unsigned i = 0; i < 4; i++)
+        image_client_ask(&pair->client, i);
+    pair_talk(pair, 0);
+    uint64_t server = pair->server.worker.grpc.h2.pool.system_bytes;
+    uint64_t client = pair->worker.h2.pool.system_bytes;
+    pair->heard.again_left = 5000;
+    for (unsigned i = 0; i < 4; i++)
+        image_client_ask(&pair->client, i);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 5008);
+    cr_assert_eq(pair->server.worker.grpc.h2.pool.system_bytes, server);
+    cr_assert_eq(pair->worker.h2.pool.system_bytes, client);
+    pair_close(pair);
+}
+
+Test(image_pair, a_draining_server_finishes_what_was_begun, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 65535, 1);
+
+    image_client_ask(&pair->client, 0);
+    side_pull(&pair->side);
+    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
+    pair->side.out_size = 0;
+    cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
+    pair_talk(pair, 0);
+    /* Before the list was answered the drain was heard: the op never began, or it was finished. */
+    cr_assert_eq(pair->side.err, -ESHUTDOWN, "%d, %u done", pair->side.err, pair->heard.done);
+    cr_assert(pair->server.side.closed, "nothing is under way: it closes in order");
+    pair_close(pair);
+}
+
+Test(image_pair, an_op_that_is_under_way_survives_a_drain, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 65535, 1);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    image_client_ask(&pair->client, 0);
+    side_pull(&pair->side);
+    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
+    pair->side.out_size = 0;
+    cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 2);
+    cr_assert_eq(pair->heard.failed, 0);
+    cr_assert_eq(pair->side.err, -ESHUTDOWN, "and then the client knows that it is to leave");
+    cr_assert(pair->server.side.closed);
+    pair_close(pair);
+}
+
+Test(image_pair, a_window_grows_with_what_a_round_trip_brings, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 65535, 1);
+    pair->worker.h2.options.window_most = 8u << 20;
+
+    pair->heard.again_left = 20;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 21, "%u done, error %d, %u failed: %s %s", pair->heard.done,
+                 pair->side.err, pair->heard.failed, pair->heard.kind, pair->heard.text);
+    cr_assert_gt(counter_read(&pair->meter.counters[H2_WINDOW_BYTES]), 65535 * 4);
+    cr_assert_leq(counter_read(&pair->meter.counters[H2_WINDOW_BYTES]), 8u << 20);
+    pair_close(pair);
+}
+
+Test(image_pair, blocks_that_are_not_given_back_hold_the_output, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 16u << 20, 1);
+    struct side *server = &pair->server.side;
+
+    server->hold = true;
+    pair->heard.again_left = 200;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_leq(server->held_count, 32, "%u outputs on their way", server->held_count);
+    cr_assert_lt(pair->heard.done, 201);
+    server->hold = false;
+    while (pair->heard.done < 201 && server->held_count > 0) {
+        side_release(server);
+        pair_talk(pair, 0);
+    }
+    cr_assert_eq(pair->heard.done, 201);
+    pair_close(pair);
+}
