@@ -9,7 +9,7 @@
 
 static uint64_t turned(uint64_t x, unsigned by)
 {
-    return x << by | x >> (64 - by);
+    return x << by | x >> (-by & 63);
 }
 
 void digest_begin(struct digest *digest)

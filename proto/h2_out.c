@@ -182,11 +182,13 @@ static int output_fill(struct h2 *h2)
 
     while (!writer_is_full(w)) {
         if (h2->carried_size == 0) {
-            ssize_t size = nghttp2_session_mem_send(h2->session, &h2->carried);
+            const uint8_t *frame;
+            ssize_t size = nghttp2_session_mem_send(h2->session, &frame);
             if (size < 0)
                 return size == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
             if (size == 0)
                 return w->full;
+            h2->carried = frame;
             h2->carried_size = (size_t)size;
         }
         size_t fits = writer_copy(w, h2->carried, h2->carried_size);

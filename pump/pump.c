@@ -17,6 +17,13 @@ static void pump_fail(struct pump_conn *conn, int err)
     pump_close(conn, true);
 }
 
+/* An output that does not go out: its memory is the protocol's again. */
+static void pump_dropped(struct pump_conn *conn, uint64_t cookie)
+{
+    if (cookie != 0 && conn->proto->sent != NULL)
+        conn->proto->sent(conn->state, cookie, PROTO_RELEASED);
+}
+
 /* Hands the segments down; the engine takes references of its own on their buffers, and the
  * protocol's, which came with them, are given back. */
 static int pump_send(struct pump_conn *conn, const struct proto_output *out, int count)
@@ -32,7 +39,28 @@ static int pump_send(struct pump_conn *conn, const struct proto_output *out, int
     }
     if (r == 0)
         conn->queued_bytes += bytes;
+    else
+        pump_dropped(conn, out->cookie);
     return r;
+}
+
+/* One output and what it says. Its protocol may well tell its owner that something has ended, who
+ * then kicks or closes this very connection: that must not come back here. */
+static int pump_output(struct pump_conn *conn, struct proto_output *out)
+{
+    conn->pulling = true;
+    conn->again = false;
+    int r = conn->proto->output(conn->state, out);
+    conn->pulling = false;
+    if (conn->again)
+        out->last = false;
+    if (r <= 0 || !conn->closing)
+        return r;
+    for (int i = 0; i < r; i++)
+        if (out->segs[i].buf != NULL)
+            buf_unref(out->segs[i].buf);
+    pump_dropped(conn, out->cookie);
+    return 0;
 }
 
 /* Tells the protocol what time it is, and is told when it wants to hear that again. */
@@ -72,8 +100,8 @@ static void pump_pull(struct pump_conn *conn)
             return;
         }
         out.budget = PUMP_QUEUE_BYTES - conn->queued_bytes;
-        int r = conn->proto->output(conn->state, &out);
-        bool last = r <= 0 || out.last;
+        int r = pump_output(conn, &out);
+        bool last = (r <= 0 && !conn->again) || r < 0 || out.last;
         if (r > 0)
             r = pump_send(conn, &out, r);
         if (r >= 0 && out.time)
@@ -210,6 +238,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->queued_bytes = conn->received_bytes = 0;
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
+    conn->pulling = conn->again = false;
     conn->timer.fire = pump_on_time;
 }
 
@@ -235,7 +264,9 @@ int pump_attach(struct pump_conn *conn, struct engine *engine,
 
 void pump_kick(struct pump_conn *conn)
 {
-    if (!conn->in_event && conn->handle != ENGINE_CONN_NONE)
+    if (conn->pulling)
+        conn->again = true;
+    else if (!conn->in_event && conn->handle != ENGINE_CONN_NONE)
         pump_pull(conn);
 }
 

@@ -40,6 +40,7 @@ struct pump_conn {
     int failed;              /* errno with which the protocol ended it */
     bool closing;            /* conn_close was called */
     bool in_event;           /* inside an upward call: output is pulled at its end */
+    bool pulling, again;     /* inside the protocol's output; asked for more from there */
     bool held;               /* output waits for the queue to drain */
     bool ending;             /* to be closed in order once the protocol has no more output */
 };
