@@ -15,7 +15,7 @@ struct server_workload {
     const char *name;
     const char *help;
     const char *absent; /* not built in: why; then only options are set beside, an empty table */
-    uint16_t port; /* where it listens by default */
+    uint16_t port;      /* where it listens by default */
     const struct option_def *options;
     size_t options_size;
     /* For sizing receive buffers, bytes; 0 = unknown. */
