@@ -17,7 +17,7 @@
 /* Of useful rounds, how often one is timed. */
 #define DPDK_ROUNDS_A_TIMING 16u
 /* What a closing instance gives its last frames to leave. */
-#define DPDK_LINGER_NS (20 * NS_PER_MS)
+#define DPDK_LINGER_NS (50 * NS_PER_MS)
 
 extern const struct engine_ops dpdk_engine;
 
@@ -42,14 +42,10 @@ static void dpdk_tell_accepted(struct dpdk_engine *e, struct dpdk_listener *list
         listener->accepted = c->next_accepted;
         if (listener->accepted == NULL)
             listener->accepted_end = &listener->accepted;
-        if (c->stack == NULL) { /* it has gone before anybody looked */
-            dpdk_refuse(e, c);
-            continue;
-        }
-        stack_remote(c->stack, &accepted.remote);
+        /* It may have gone already; that is told when it was attached. */
+        accepted.remote = c->remote;
         sock_backoff_reset(&e->backoff);
         engine_count(&e->engine, ENGINE_ACCEPTS, 1);
-        c->told = true;
         e->upcalls++;
         e->engine.events->on_accept(listener->ctx, &accepted);
     }
@@ -118,7 +114,7 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     if (e->wire == NULL)
         return;
     stack_tick(now_ns);
-    if (wire_has_lost(e->wire))
+    if (wire_has_lost(e->wire, now_ns))
         dpdk_link_lost(e);
     dpdk_take_counts(e);
 }
@@ -160,6 +156,8 @@ static inline bool dpdk_round(struct dpdk_engine *e)
 
     if (__builtin_expect(e->wire != NULL, 1)) {
         engine_count(&e->engine, ENGINE_POLLS, 1);
+        if (__builtin_expect(wire_is_suspect(e->wire), 0))
+            dpdk_tick(e, wire_cycles());
         count = wire_receive(e->wire, frames);
     }
     if (count == 0 && e->marked_count == 0 && e->accept_failures == 0) {
@@ -360,15 +358,28 @@ static int dpdk_engine_open(struct engine **out, const struct engine_config *con
     return 0;
 }
 
-/* Frames that are queued, and what the other end has yet to confirm. */
+/* Frames that are queued, and those that the other end has yet to read: with us gone its ring would
+ * be, too. */
 static void dpdk_linger(struct dpdk_engine *e)
 {
-    uint64_t until_ns = clock_ns() + DPDK_LINGER_NS;
+    uint64_t now_ns = clock_ns(), until_ns = now_ns + DPDK_LINGER_NS;
+    struct wire_frame *frames[WIRE_BURST_MAX];
+    bool answered = e->place.peer.s_addr == 0 || !wire_has_carried(e->wire);
 
+    if (!answered)
+        stack_ask(e->place.peer);
     wire_flush(e->wire);
-    while (!wire_is_drained(e->wire) && !wire_has_lost(e->wire) && clock_ns() < until_ns) {
-        sched_yield();
+    while ((!answered || !wire_is_drained(e->wire)) && now_ns < until_ns &&
+           !wire_has_lost(e->wire, now_ns)) {
+        unsigned count = wire_receive(e->wire, frames);
+        for (unsigned i = 0; i < count; i++) {
+            answered = answered || stack_is_answer(frames[i]);
+            stack_input(frames[i]);
+        }
         wire_flush(e->wire);
+        if (count == 0)
+            sched_yield();
+        now_ns = clock_ns();
     }
 }
 

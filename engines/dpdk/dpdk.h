@@ -79,7 +79,6 @@ struct dpdk_conn {
     bool ended, eof; /* the peer's FIN came; was told */
     bool send_end, fin, fin_acknowledged;
     bool closing, aborting;
-    bool told; /* of an embryo: on_accept was called */
     int err;
     void *ctx;
     struct dpdk_conn *next_marked, *next_accepted;
@@ -88,6 +87,7 @@ struct dpdk_conn {
     uint32_t debt;                               /* rcvbuf=: so much of it is never opened */
     struct loans loans;
     struct sendq sendq;
+    struct addr remote; /* of an accepted one */
 };
 
 struct dpdk_listener {
@@ -101,6 +101,7 @@ struct dpdk_listener {
 struct dpdk_place {
     bool server;
     struct in_addr address, gateway;
+    struct in_addr peer; /* of a memif: who reads its ring; else none */
     struct in6_addr address6;
     unsigned prefix;
     char device[OPTION_TEXT_MAX];

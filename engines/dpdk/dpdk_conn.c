@@ -77,6 +77,17 @@ static void dpdk_drop_received(struct dpdk_conn *c)
     c->received_end = &c->received;
 }
 
+static inline void dpdk_open_window(struct dpdk_conn *c)
+{
+    if (c->window == 0)
+        return;
+    uint32_t paid = c->window < c->debt ? c->window : c->debt;
+    c->debt -= paid;
+    if (c->window > paid)
+        stack_open_window(c->stack, c->window - paid);
+    c->window = 0;
+}
+
 static void stack_received(void *context, struct wire_frame *frame)
 {
     struct dpdk_conn *c = context;
@@ -157,6 +168,7 @@ static void *stack_accepted(void *listener_context, struct stack_conn *stack)
         return NULL;
     }
     c->stack = stack;
+    stack_remote(stack, &c->remote);
     stack_limit(stack, (uint32_t)e->options.common.sndbuf);
     *listener->accepted_end = c;
     listener->accepted_end = &c->next_accepted;
@@ -399,14 +411,8 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
             break;
         }
     }
-    if (c->window > 0) {
-        /* What is to be sent anyway takes the new window along. */
-        uint32_t paid = c->window < c->debt ? c->window : c->debt;
-        c->debt -= paid;
-        if (c->window > paid)
-            stack_open_window(c->stack, c->window - paid);
-        c->window = 0;
-    }
+    /* Before the push: what is sent takes the new window along. */
+    dpdk_open_window(c);
     if (wrote)
         stack_push(c->stack);
 }
@@ -421,10 +427,6 @@ static void dpdk_drained(struct dpdk_engine *e, struct dpdk_conn *c)
     }
     if (c->closing && c->state == DPDK_OPEN) {
         c->state = DPDK_FINISHING;
-        dpdk_drop_received(c);
-        if (c->window > 0)
-            stack_open_window(c->stack, c->window);
-        c->window = 0;
     }
 }
 
@@ -492,11 +494,11 @@ static void dpdk_settle_rare(struct dpdk_engine *e, struct dpdk_conn *c)
         dpdk_open(e, c);
     if (c->state == DPDK_OPEN && !c->aborting)
         dpdk_deliver(e, c);
-    if (c->stack != NULL && c->state == DPDK_FINISHING && c->received != NULL) {
+    /* Reading has ended, but the peer that sends on must not be kept from our answer. */
+    if (c->closing)
         dpdk_drop_received(c);
-        stack_open_window(c->stack, c->window);
-        c->window = 0;
-    }
+    if (c->stack != NULL)
+        dpdk_open_window(c);
     if (c->stack != NULL && c->state == DPDK_OPEN && !c->blocked)
         dpdk_flush(e, c);
     if (c->state == DPDK_DEAD || c->aborting)

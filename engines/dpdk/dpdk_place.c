@@ -105,6 +105,7 @@ static void place_number(struct dpdk_place *place, bool server, uint16_t number)
 
     place->server = server;
     place->address.s_addr = htonl((server ? PLACE_SERVERS : PLACE_CLIENTS) | number);
+    place->peer.s_addr = htonl((server ? PLACE_CLIENTS : PLACE_SERVERS) | number);
     place->prefix = PLACE_PREFIX;
     memset(six, 0, 16);
     memcpy(six, place_prefix6, sizeof(place_prefix6));
@@ -185,6 +186,8 @@ static int place_open_link(struct dpdk_engine *e, struct wire_config *wire, stru
     e->place.address = link->address;
     e->place.gateway = link->gateway;
     e->place.prefix = link->prefix;
+    if (wire->driver == WIRE_MEMIF)
+        e->place.peer = link->peer;
     return wire_open(&e->wire, wire, err);
 }
 

@@ -6,6 +6,7 @@
 #include "engines/dpdk/reach.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,7 @@ static struct {
     u16_t (*sum_copy)(void *to, const void *from, u16_t size);
     err_t (*rexmit)(struct tcp_pcb *pcb);
     void (*rexmit_all)(struct tcp_pcb *pcb);
+    err_t (*split)(struct tcp_pcb *pcb, u16_t split);
 } own;
 
 bool reach_is_on(void)
@@ -406,9 +408,11 @@ static bool own_find(void)
     *(void **)&own.sum_copy = next_symbol("lwip_chksum_copy");
     *(void **)&own.rexmit = next_symbol("tcp_rexmit");
     *(void **)&own.rexmit_all = next_symbol("tcp_rexmit_rto_commit");
+    *(void **)&own.split = next_symbol("tcp_split_unsent_seg");
     return own.memp_malloc != NULL && own.memp_free != NULL && own.protect != NULL &&
            own.unprotect != NULL && own.timer_needed != NULL && own.sum != NULL &&
-           own.sum_copy != NULL && own.rexmit != NULL && own.rexmit_all != NULL;
+           own.sum_copy != NULL && own.rexmit != NULL && own.rexmit_all != NULL &&
+           own.split != NULL;
 }
 
 const char *reach_open(bool plain)
@@ -461,6 +465,7 @@ sys_prot_t sys_arch_protect(void);
 void sys_arch_unprotect(sys_prot_t value);
 void sys_check_core_locking(void);
 int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument);
+int rte_memseg_get_fd(const void *segment);
 
 sys_prot_t sys_arch_protect(void)
 {
@@ -564,6 +569,21 @@ void tcp_rexmit_rto_commit(struct tcp_pcb *pcb)
     own.rexmit_all(pcb);
 }
 
+/*
+ * A mend: the library splits a segment to fill the peer's window, but cannot take the FIN off its
+ * first half (it ORs the flags that should be set), so that the peer believes the stream to be
+ * over before the other half comes.
+ */
+err_t tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split)
+{
+    struct tcp_seg *first = pcb->unsent, *next = first != NULL ? first->next : NULL;
+    err_t r = own.split(pcb, split);
+
+    if (r == ERR_OK && first != NULL && first->next != next)
+        TCPH_FLAGS_SET(first->tcphdr, TCPH_FLAGS(first->tcphdr) & ~(TCP_FIN | TCP_PSH));
+    return r;
+}
+
 /* The driver of memif calls this when the other end has gone, before it unmaps: see guard.h. */
 int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument)
 {
@@ -573,6 +593,18 @@ int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), v
     if (unregister == NULL)
         *(void **)&unregister = next_symbol("rte_intr_callback_unregister");
     return unregister(handle, callback, argument);
+}
+
+/* The same driver, lending its frames, closes this file when the other end has gone, which is
+ * DPDK's own, so that a second connection would find another file at its number. */
+int rte_memseg_get_fd(const void *segment)
+{
+    static int (*get_fd)(const void *segment);
+
+    if (get_fd == NULL)
+        *(void **)&get_fd = next_symbol("rte_memseg_get_fd");
+    int fd = get_fd(segment);
+    return fd < 0 ? fd : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }
 
 u16_t lwip_standard_chksum(const void *data, int size)

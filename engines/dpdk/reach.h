@@ -14,6 +14,7 @@
  *  - the lock does nothing: one thread calls.
  *  - checksums by 32 bytes.
  *  - IPv4 segments for this host go straight to TCP.
+ *  - a segment that is split keeps its FIN in its second half only: a fault of that version.
  *
  * It stands on the version that it was written for: meson builds it only for that one, and
  * reach_open looks whether sizes and calls are what they should be. Otherwise, and with the

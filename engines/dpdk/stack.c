@@ -291,6 +291,21 @@ void stack_stop(void)
     stack.up = false;
 }
 
+void stack_ask(struct in_addr address)
+{
+    ip4_addr_t who = {address.s_addr};
+
+    etharp_request(&stack.netif, &who);
+}
+
+bool stack_is_answer(const struct wire_frame *frame)
+{
+    const uint8_t *data = frame->buf.data;
+
+    return frame->buf.size >= WIRE_HEADER + SIZEOF_ETHARP_HDR && data[12] == 0x08 &&
+           data[13] == 0x06 && data[21] == ARP_REPLY;
+}
+
 void stack_tick(uint64_t now_ns)
 {
     if (reach_is_on() && now_ns >= stack.tcp_timer_ns) {

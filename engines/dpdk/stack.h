@@ -51,6 +51,10 @@ int stack_start(const struct stack_config *config, const char **how, struct lab_
 void stack_stop(void);
 
 void stack_input(struct wire_frame *frame);
+/* Asks who has that address: when the answer comes (stack_is_answer), all that was sent before has
+ * been read. */
+void stack_ask(struct in_addr address);
+bool stack_is_answer(const struct wire_frame *frame);
 /* Timers: to be called about every millisecond. */
 void stack_tick(uint64_t now_ns);
 

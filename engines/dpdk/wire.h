@@ -99,8 +99,12 @@ void wire_send(struct wire *wire, void *block, const uint8_t *data, size_t size)
 void wire_flush(struct wire *wire);
 bool wire_is_drained(const struct wire *wire);
 
-/* The other end has gone since this was last asked. */
-bool wire_has_lost(struct wire *wire);
+/* The other end has gone since this was last asked, about every millisecond. */
+bool wire_has_lost(struct wire *wire, uint64_t now_ns);
+/* A hang-up has come: wire_has_lost is to be asked before anything more is received, since that may
+ * be of the next one to connect. */
+bool wire_is_suspect(const struct wire *wire);
+bool wire_has_carried(const struct wire *wire); /* it was there since */
 /* The port's own MAC. */
 void wire_mac(const struct wire *wire, uint8_t mac[6]);
 void wire_counts(struct wire *wire, struct wire_counts *counts);

@@ -26,6 +26,7 @@
 #define WIRE_QUEUE       16384u /* frames that wait for the ring; a power of two */
 #define WIRE_CACHE       256u   /* of a pool */
 #define WIRE_BLOCK_BYTES 256u   /* of a block, beside the MTU: lwIP's pbuf and all headers */
+#define WIRE_RETRY_NS    20000000ull
 #define WIRE_NAME_MAX    64
 
 struct wire {
@@ -34,7 +35,9 @@ struct wire {
     char device[OPTION_TEXT_MAX];
     char name[WIRE_NAME_MAX]; /* DPDK's, of the device */
     uint16_t port;
-    bool running, was_up, patient;
+    bool running, patient;
+    bool carried; /* the other end was there, since it was last lost */
+    uint64_t started_ns, received_before;
     struct wire_fault *fault;
     struct wire_counts counts;
     unsigned hangups_seen;
@@ -441,8 +444,7 @@ static int wire_start(struct wire *wire, struct lab_error *err)
         }
     }
     wire->running = true;
-    wire->was_up = false;
-    wire->hangups_seen = atomic_load(&wire_hangups);
+    wire->started_ns = 0; /* the first look at it will say */
     return 0;
 }
 
@@ -490,6 +492,9 @@ int wire_open(struct wire **out, const struct wire_config *config, struct lab_er
     if (r < 0)
         return r;
     wire->config.link = config->link;
+    wire->hangups_seen = atomic_load(&wire_hangups);
+    wire->carried = false;
+    wire->received_before = wire->counts.received;
     wire->config.burst = config->burst;
     if (!wire->running)
         r = wire_start(wire, err);
@@ -529,16 +534,50 @@ static bool link_is_up(const struct wire *wire)
     return link.link_status != RTE_ETH_LINK_DOWN;
 }
 
-/* One may have come and gone between two calls: only the hang-up tells of it. */
-bool wire_has_lost(struct wire *wire)
+/*
+ * The socket of a memif is there for one connection at a time: who comes while the server has yet
+ * to notice that the one before has gone is turned away, and told nothing. Then it tries again.
+ */
+static void memif_retry(struct wire *wire, uint64_t now_ns)
+{
+    if (wire->config.driver != WIRE_MEMIF || wire->config.server || wire->carried ||
+        now_ns - wire->started_ns < WIRE_RETRY_NS)
+        return;
+    if (wire->started_ns == 0) {
+        wire->started_ns = now_ns;
+        return;
+    }
+    rte_eth_dev_stop(wire->port);
+    rte_eth_dev_start(wire->port);
+    wire->started_ns = now_ns;
+}
+
+bool wire_is_suspect(const struct wire *wire)
+{
+    return atomic_load_explicit(&wire_hangups, memory_order_relaxed) != wire->hangups_seen;
+}
+
+bool wire_has_carried(const struct wire *wire)
+{
+    return wire->carried || wire->counts.received != wire->received_before;
+}
+
+/* One may have come and gone between two calls: then only the hang-up tells of it, and that it
+ * has sent something that it was no mere attempt. */
+bool wire_has_lost(struct wire *wire, uint64_t now_ns)
 {
     unsigned hangups = atomic_load_explicit(&wire_hangups, memory_order_relaxed);
-    bool up = link_is_up(wire), lost = hangups != wire->hangups_seen || (wire->was_up && !up);
+    bool up = link_is_up(wire), hung_up = hangups != wire->hangups_seen;
 
+    bool carried = wire_has_carried(wire);
+    bool lost = carried && (hung_up || !up);
     wire->hangups_seen = hangups;
-    wire->was_up = up;
+    wire->carried = !lost && (carried || up);
+    wire->received_before = wire->counts.received;
     if (__builtin_expect(lost, 0))
         wire_drop_queue(wire);
+    else if (!up)
+        memif_retry(wire, now_ns);
     return lost;
 }
 
