@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -203,8 +202,6 @@ Test(channel, a_small_message_cannot_unpack_to_a_huge_one)
             _exit(1);
         _exit(0);
     }
-    struct rlimit limit = {512u << 20, 512u << 20};
-    setrlimit(RLIMIT_AS, &limit);
     ProtobufCMessage *message = NULL;
     int r = channel_receive(&ends.channel, &lab__report__descriptor, clock_ns() + 10 * NS_PER_S,
                             &message);
