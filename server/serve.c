@@ -597,18 +597,36 @@ static void worker_wake(struct server_worker *worker)
     pthread_mutex_unlock(&worker->server->lock);
 }
 
+static struct server_worker *worker_at(struct server *server, unsigned index, bool *joinable)
+{
+    struct server_worker *worker = NULL;
+
+    pthread_mutex_lock(&server->lock);
+    if (index < server->workers_count) {
+        worker = server->workers[index];
+        *joinable = worker->joinable;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return worker;
+}
+
 void server_stop(struct server *server, uint64_t drain_ns)
 {
+    struct server_worker *worker;
+    bool joinable;
+
     if (server == NULL)
         return;
     server->drain_until_ns = clock_ns() + drain_ns;
     atomic_store_explicit(&server->stopping, true, memory_order_release);
-    /* The first worker is the acceptor: with it gone, no new ones come. */
-    for (unsigned i = 0; i < server->workers_count; i++)
-        worker_wake(server->workers[i]);
-    for (unsigned i = 0; i < server->workers_count; i++)
-        if (server->workers[i]->joinable)
-            pthread_join(server->workers[i]->thread, NULL);
+    /* The acceptor may still add some: with it gone, which is the first, no new ones come. */
+    for (unsigned i = 0; (worker = worker_at(server, i, &joinable)) != NULL; i++)
+        worker_wake(worker);
+    for (unsigned i = 0; (worker = worker_at(server, i, &joinable)) != NULL; i++) {
+        worker_wake(worker);
+        if (joinable)
+            pthread_join(worker->thread, NULL);
+    }
     for (unsigned i = 0; i < server->workers_count; i++)
         worker_free(server->workers[i]);
     if (server->unsaid > 0)
