@@ -131,8 +131,10 @@ static inline uint64_t wire_cycles(void)
 #endif
 }
 
-/* wire_host.c: what of this host DPDK could use; starts nothing. */
-unsigned wire_host_hugepages(char *text, size_t size); /* how many are free; a line about them */
+/* wire_host.c: what of this host DPDK could use; starts nothing. A line of text each. */
+unsigned wire_host_hugepages(char *text, size_t size); /* how many are free */
+unsigned wire_host_nics(char *text, size_t size);      /* how many DPDK may drive now */
+void wire_host_iova(char *text, size_t size);
 
 /* wire_fault.c: between stack and port, from the link's seed. */
 struct wire_fault;

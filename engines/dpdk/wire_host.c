@@ -1,8 +1,6 @@
 /* What of this host DPDK could use: drivers, NICs, hugepages. Reads only; starts nothing. */
 #include <dirent.h>
 #include <errno.h>
-#include <net/if.h>
-#include <rte_version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,46 +10,46 @@
 
 #define PCI_DEVICES "/sys/bus/pci/devices"
 
-static int probe_interface(const struct wire_config *config, const char *how, struct lab_error *err)
+static void pci_driver(const char *device, char *name, size_t size)
 {
-    if (config->device[0] == '\0' || if_nametoindex(config->device) != 0)
-        return 0;
-    return lab_fail(err, ENODEV, "%s: there is no such interface here for %s", config->device, how);
+    char path[OPTION_TEXT_MAX + 64], target[OPTION_TEXT_MAX] = "";
+
+    snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", device);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    const char *last = n > 0 ? strrchr(target, '/') : NULL;
+    snprintf(name, size, "%s", last != NULL ? last + 1 : "");
 }
 
-/* Taking an interface's frames, or making one, is a privilege in its network namespace. */
-static int probe_privilege(const char *what, struct lab_error *err)
+static bool pci_is_nic(const char *device)
 {
-    unsigned long long effective = 0;
-    FILE *file = fopen("/proc/self/status", "re");
-    char line[256];
+    char path[OPTION_TEXT_MAX + 64];
+    unsigned class = 0;
 
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
-        sscanf(line, "CapEff: %llx", &effective);
+    snprintf(path, sizeof(path), PCI_DEVICES "/%s/class", device);
+    FILE *file = fopen(path, "re");
+    if (file != NULL && fscanf(file, "%x", &class) != 1)
+        class = 0;
     if (file != NULL)
         fclose(file);
-    if (file == NULL || (effective >> 12 & 1) != 0) /* CAP_NET_ADMIN */
-        return 0;
-    return lab_fail(err, EPERM,
-                    "%s needs CAP_NET_ADMIN: run as root, or in a user namespace "
-                    "(unshare -Urn)",
-                    what);
+    return class >> 16 == 0x02; /* a network controller */
+}
+
+static bool driver_is_dpdks(const char *driver)
+{
+    return strcmp(driver, "vfio-pci") == 0 || strcmp(driver, "uio_pci_generic") == 0 ||
+           strcmp(driver, "igb_uio") == 0 || strncmp(driver, "mlx", 3) == 0;
 }
 
 static int probe_pci(const struct wire_config *config, struct lab_error *err)
 {
-    char path[OPTION_TEXT_MAX + 64], driver[OPTION_TEXT_MAX] = "";
+    char path[OPTION_TEXT_MAX + 64], name[64];
 
     snprintf(path, sizeof(path), PCI_DEVICES "/%s", config->device);
     if (access(path, F_OK) < 0)
         return lab_fail(err, ENODEV, "%s: no such PCI device here; `lspci -D` lists them",
                         config->device);
-    snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", config->device);
-    ssize_t n = readlink(path, driver, sizeof(driver) - 1);
-    const char *name = n > 0 && strrchr(driver, '/') != NULL ? strrchr(driver, '/') + 1 : "";
-    /* Mellanox's drivers share the device with the kernel's. */
-    if (strcmp(name, "vfio-pci") == 0 || strcmp(name, "uio_pci_generic") == 0 ||
-        strcmp(name, "igb_uio") == 0 || strncmp(name, "mlx", 3) == 0)
+    pci_driver(config->device, name, sizeof(name));
+    if (driver_is_dpdks(name)) /* Mellanox's share the device with the kernel's */
         return 0;
     return lab_fail(err, EBUSY,
                     "%s belongs to the driver '%s': bind it to vfio-pci first (dpdk-devbind.py "
@@ -70,15 +68,11 @@ int wire_probe(const struct wire_config *config, struct lab_error *err)
     case WIRE_TAP:
         if (access("/dev/net/tun", F_OK) < 0)
             return lab_fail(err, ENODEV, "tap: there is no /dev/net/tun here: modprobe tun");
-        return probe_privilege("a tap device", err);
-    case WIRE_AF_PACKET: {
-        int r = probe_privilege("af_packet", err);
-        return r < 0 ? r : probe_interface(config, "af_packet", err);
-    }
-    case WIRE_AF_XDP: {
-        int r = probe_privilege("af_xdp", err);
-        return r < 0 ? r : probe_interface(config, "af_xdp", err);
-    }
+        return 0;
+    /* The interface may be one that the run has yet to make, in a namespace of its own, and with
+     * it the privilege that it needs. */
+    case WIRE_AF_PACKET:
+    case WIRE_AF_XDP: return 0;
     case WIRE_PCI: return probe_pci(config, err);
     }
     return 0;
@@ -116,4 +110,46 @@ unsigned wire_host_hugepages(char *text, size_t size)
     if (size > 0)
         snprintf(text, size, "%s", all == 0 ? "none; not needed" : kinds);
     return free_pages;
+}
+
+unsigned wire_host_nics(char *text, size_t size)
+{
+    DIR *dir = opendir(PCI_DEVICES);
+    struct dirent *entry;
+    unsigned ready = 0, all = 0;
+    char driver[64];
+
+    text[0] = '\0';
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] == '.' || !pci_is_nic(entry->d_name))
+            continue;
+        size_t used = strlen(text);
+        pci_driver(entry->d_name, driver, sizeof(driver));
+        ready += driver_is_dpdks(driver);
+        snprintf(text + used, size - used, "%s%s (%s)", all++ > 0 ? ", " : "", entry->d_name,
+                 driver[0] != '\0' ? driver : "no driver");
+    }
+    if (dir != NULL)
+        closedir(dir);
+    if (all == 0)
+        snprintf(text, size, "no NIC on a PCI bus here");
+    else if (ready == 0)
+        snprintf(text + strlen(text), size - strlen(text),
+                 "; dpdk-devbind.py --bind=vfio-pci ADDR");
+    return ready;
+}
+
+void wire_host_iova(char *text, size_t size)
+{
+    DIR *dir = opendir("/sys/kernel/iommu_groups");
+    bool iommu = false;
+    struct dirent *entry;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        iommu = iommu || entry->d_name[0] != '.';
+    if (dir != NULL)
+        closedir(dir);
+    snprintf(text, size, "%s",
+             iommu ? "virtual addresses, through the IOMMU"
+                   : "virtual addresses without a NIC; for one, no IOMMU is on");
 }

@@ -343,9 +343,14 @@ static int device_fail(const struct wire *wire, int r, struct lab_error *err)
     if (wire->config.driver == WIRE_MEMIF && wire->config.server)
         return lab_fail(err, EADDRINUSE, "memif: the socket @%s is taken, or cannot be made: %s",
                         wire->device, said);
-    return lab_fail(err, code, "%s: the driver %s does not take it (%s): %s", wire->device,
-                    wire->config.driver == WIRE_PCI ? "of that NIC"
-                                                    : driver_names[wire->config.driver],
+    const char *driver =
+        wire->config.driver == WIRE_PCI ? "of that NIC" : driver_names[wire->config.driver];
+    if (wire->config.driver != WIRE_MEMIF && wire->config.driver != WIRE_PCI && geteuid() != 0)
+        return lab_fail(err, EPERM,
+                        "%s: the driver %s needs CAP_NET_ADMIN and CAP_NET_RAW: run as "
+                        "root, or in a user namespace (unshare -Urn): %s",
+                        wire->device, driver, said);
+    return lab_fail(err, code, "%s: the driver %s does not take it (%s): %s", wire->device, driver,
                     strerror(code), said[0] != '\0' ? said : "it does not say why");
 }
 
