@@ -102,6 +102,8 @@ static int serve_exit_code(int err)
     case -EINVAL:
     case -EAFNOSUPPORT:
     case -ENAMETOOLONG:
+    case -ENODATA:
+    case -ENOTDIR:
     case -ENOENT: return CLI_USAGE;
     default: return CLI_FAILED;
     }

@@ -68,6 +68,8 @@ static void rig_set(struct rig *rig, const char *text)
     cr_assert(known, "no option %s", name);
 }
 
+static const char *rig_workload = "echo";
+
 static void rig_open(struct rig *rig, const char *spec, ...)
 {
     va_list options;
@@ -76,8 +78,8 @@ static void rig_open(struct rig *rig, const char *spec, ...)
     memset(rig, 0, sizeof(*rig));
     cr_assert_eq(engine_spec_parse(spec, &rig->spec, &rig->err), 0, "%s", rig->err.text);
     rig->server_config.spec = rig->load_config.spec = &rig->spec;
-    rig->server_config.workload = server_workload_find("echo");
-    rig->load_config.workload = client_workload_find("echo");
+    rig->server_config.workload = server_workload_find(rig_workload);
+    rig->load_config.workload = client_workload_find(rig_workload);
     rig->server_options = calloc(1, rig->server_config.workload->options_size);
     rig->client_options = calloc(1, rig->load_config.workload->options_size);
     option_defaults(rig->server_config.workload->options, rig->server_options);
@@ -378,14 +380,13 @@ static uint64_t allocations_of_a_window(struct rig *rig, uint64_t window_ns)
 
 /* On a machine that is busy with other things, growing to what is needed takes longer: another
  * try has a longer window. What allocates as it goes does so in every one. */
-Test(load, steady_state_allocates_nothing, .timeout = 120)
+static void allocate_nothing(const char *const *kinds)
 {
-    static const char *const kinds[] = {"depth=2", "one-way", "rate=5000", "size=100000"};
     struct rig rig;
 
     if (!conform_counts_allocations())
         cr_skip_test("a sanitizer's allocator is in its place");
-    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+    for (unsigned i = 0; kinds[i] != NULL; i++)
         EACH_ENGINE(rig, "connections=4", kinds[i])
         {
             uint64_t ms = 200, allocations;
@@ -398,4 +399,51 @@ Test(load, steady_state_allocates_nothing, .timeout = 120)
                          (unsigned long)allocations);
             rig_close(&rig);
         }
+}
+
+Test(load, steady_state_allocates_nothing, .timeout = 120)
+{
+    static const char *const kinds[] = {"depth=2", "one-way", "rate=5000", "size=100000", NULL};
+    allocate_nothing(kinds);
+}
+
+/* --- a workload upon libraries, with all that a workload may have --- */
+
+static bool images_are_built(void)
+{
+    rig_workload = "image-stream";
+    if (client_workload_find(rig_workload)->absent == NULL)
+        return true;
+    cr_skip_test("%s", client_workload_find(rig_workload)->absent);
+    return false;
+}
+
+Test(load, images_by_every_engine, .timeout = 120)
+{
+    static const char *const kinds[] = {"depth=2", "reconnect", "contract=flat", "window=65535"};
+    struct rig rig;
+
+    if (!images_are_built())
+        return;
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        EACH_ENGINE(rig, "connections=2", kinds[i])
+        {
+            rig_start(&rig);
+            rig_run(&rig, 100 * NS_PER_MS);
+            rig_finish(&rig);
+            cr_assert_gt(rig.record.ops, 0, "%s %s", rig.spec.text, kinds[i]);
+            cr_assert_eq(errors(&rig), 0, "%s %s", rig.spec.text, kinds[i]);
+            cr_assert_eq(rig.record.bytes, rig.record.ops * (273075 + 467749 + 204552));
+            const Lab__Metric *first = record_metric(&rig.record, "first_image_ns");
+            cr_assert(first != NULL && first->observed && first->count > 0);
+            rig_close(&rig);
+        }
+}
+
+Test(load, images_allocate_nothing_in_steady_state, .timeout = 120)
+{
+    static const char *const kinds[] = {"rpc=list", "images-per-op=33", "depth=3", NULL};
+
+    if (images_are_built())
+        allocate_nothing(kinds);
 }

@@ -339,3 +339,24 @@ Test(option, lists_are_bounded)
     for (size_t size = 0; size < sizeof(small); size++)
         cr_assert_eq(option_format_list(tables, &o, small, size), -ENOSPC);
 }
+
+Test(option, a_word_may_stand_for_zero)
+{
+    static const struct option_def table[] = {
+        {.name = "window", .type = OPTION_SIZE, .min = 1024, .fallback = "auto", .zero = "auto"},
+        {0},
+    };
+    struct lab_error err;
+    uint64_t window = 7;
+    char text[OPTION_TEXT_MAX];
+
+    option_defaults(table, &window);
+    cr_assert_eq(window, 0);
+    cr_assert(option_is_default(table, &window));
+    cr_assert_str_eq(option_format(table, &window, text, sizeof(text)), "auto");
+    cr_assert_eq(option_set(table, &window, "64k", "--", &err), 0);
+    cr_assert_eq(window, 65536);
+    cr_assert_eq(option_set(table, &window, "auto", "--", &err), 0);
+    cr_assert_eq(window, 0);
+    cr_assert_eq(option_set(table, &window, "100", "--", &err), -EINVAL);
+}
