@@ -373,9 +373,8 @@ static uint64_t allocations_of_a_window(struct rig *rig, uint64_t window_ns)
     uint64_t after = conform_allocations();
     sleep_until(t0_ns + window_ns);
     rig_finish(rig);
-    cr_assert_gt(rig->record.ops, 0);
     cr_assert_eq(errors(rig), 0);
-    return after - before;
+    return rig->record.ops > 0 ? after - before : UINT64_MAX; /* nothing ran: no answer yet */
 }
 
 /* On a machine that is busy with other things, growing to what is needed takes longer: another
