@@ -1,0 +1,137 @@
+"""lab's image client, over each engine, against servers of grpcio, grpc for C++ and grpclib, and
+against some that are not to be trusted.
+
+Run by hand: LAB=build/lab LAB_BUILD=build python3 tests/interop/test_image_client.py -v
+"""
+
+import importlib.util
+import os
+import sys
+import unittest
+
+import peers  # and where harness lies
+import harness
+
+# By number, not by time: some of these servers take long for an image on a busy machine.
+SHORT = ("-q", "-r", "1", "-n", "12", "--timeout", str(20 * harness.SLOWER), "--json-compact")
+
+
+def setUpModule():
+    for module, package in (("grpc", "python3-grpcio"), ("google.protobuf", "python3-protobuf")):
+        try:
+            found = importlib.util.find_spec(module)
+        except ImportError:
+            found = None
+        if found is None:
+            raise unittest.SkipTest(f"{module} is not there (apt install {package})")
+
+
+class ClientCase(peers.PeerCase):
+    def grpcio(self, *words):
+        """The address of a server in Python."""
+        program = os.path.join(peers.HERE, "grpcio_server.py")
+        return self.peer(sys.executable, program, peers.PICTURES, *words)[1]
+
+    def run_against(self, address, *words, exit_code=0):
+        """The one trial of a run."""
+        document = self.run_json(
+            "image-stream", "--server", address, "-e", self.engine, *SHORT, *words,
+            exit_code=exit_code,
+        )  # fmt: skip
+        return document["cases"][0]["trials"][0]
+
+    def assert_good(self, trial):
+        self.assertEqual((trial["errors"], trial["errors_by_kind"]), (0, {}))
+        self.assertGreater(trial["ops"], 0)
+
+    def both_rpcs(self, address, *words):
+        size = sum(map(len, peers.pictures().values()))
+        trial = self.run_against(address, "--images-per-op", "6", *words)
+        self.assert_good(trial)
+        self.assertEqual(trial["bytes"], trial["ops"] * 2 * size)
+        self.assert_good(self.run_against(address, "--rpc", "list", *words))
+
+
+@peers.for_each_engine(globals())
+class Servers(ClientCase):
+    def test_grpcio(self):
+        self.both_rpcs(self.grpcio(), "-c", "2", "--depth", "3")
+
+    def test_grpcio_flat(self):
+        self.both_rpcs(self.grpcio("--contract", "flat"), "--contract", "flat")
+
+    def test_grpcio_with_coroutines(self):
+        self.both_rpcs(self.grpcio("--aio"))
+
+    def test_grpcio_a_connection_an_op(self):
+        self.both_rpcs(self.grpcio(), "--reconnect")
+
+    def test_grpc_cpp(self):
+        server = os.path.join(peers.BUILD, "tests", "interop", "grpc_cpp", "grpc_cpp_server")
+        if not os.path.exists(server):
+            self.skipTest("the gRPC C++ pair is not built (apt install libgrpc++-dev)")
+        _, address = self.peer(server, peers.PICTURES)
+        self.both_rpcs(address, "-c", "3", "--depth", "4")
+
+    def test_grpclib(self):
+        if importlib.util.find_spec("grpclib") is None:
+            self.skipTest("PyPI's grpclib is not there")
+        program = os.path.join(peers.HERE, "grpclib_peer.py")
+        for contract in ("nested", "flat"):
+            _, address = self.peer(sys.executable, program, "server", peers.PICTURES, contract)
+            self.both_rpcs(address, "--contract", contract)
+
+    def test_the_bare_server(self):
+        server = os.path.join(peers.BUILD, "bench", "bare", "bare_nghttp2")
+        if not os.path.exists(server):
+            self.skipTest("the bare pair is not built (apt install libnghttp2-dev)")
+        _, address = self.peer(server, "server", "--port", 0, "--images", peers.PICTURES)
+        self.both_rpcs(address, "-c", "3", "--depth", "4")
+
+
+class Untrustworthy(ClientCase):
+    """Each fault is in the second image of an RPC: none of them is a good op. What finds it out is
+    the same over every engine."""
+
+    def setUp(self):
+        super().setUp()
+        if reason := peers.image_stream_reason():
+            self.skipTest(reason)
+
+    def bad(self, fault, *words):
+        """The kinds of errors that were counted."""
+        address = self.grpcio("--fault", fault)
+        words = ("-n", "3", "--images-per-op", "3", *words)
+        trial = self.run_against(address, *words, exit_code=1)
+        self.assertEqual(trial["ops"], 0)
+        self.assertGreater(trial["errors"], 0)
+        return tuple(trial["errors_by_kind"])
+
+    def test_wrong_images(self):
+        for fault in ("content", "name", "size"):
+            self.bad(fault)
+
+    def test_kinds_are_told_apart(self):
+        kinds = {fault: self.bad(fault) for fault in ("content", "fewer", "status")}
+        self.assertEqual(len(set(kinds.values())), len(kinds), kinds)
+
+    def test_too_many(self):
+        self.bad("more")
+
+    def test_silence(self):
+        self.bad("silent", "--timeout", "200ms")
+
+
+@peers.for_each_engine(globals())
+class Larger(ClientCase):
+    def test_a_message_that_is_too_large(self):
+        trial = self.run_against(self.grpcio(), "--max-message", "300kB", exit_code=1)
+        self.assertEqual(trial["ops"], 0)
+
+    def test_small_windows(self):
+        trial = self.run_against(self.grpcio(), "--window", "64KiB")
+        self.assert_good(trial)
+
+
+if __name__ == "__main__":
+    harness.main()
