@@ -410,7 +410,7 @@ void stack_ready(struct tcp_pcb *pcb)
 void stack_taken(struct tcp_pcb *pcb, uint32_t n)
 {
     pcb->rcv_wnd += n;
-    if (tcp_update_rcv_ann_wnd(pcb) >= TCP_WND_UPDATE_THRESHOLD)
+    if (tcp_update_rcv_ann_wnd(pcb) >= WINDOW / 4)
         stack_acknowledge(pcb);
 }
 

@@ -121,8 +121,10 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
 
 static inline void dpdk_send_all(struct dpdk_engine *e)
 {
-    if (e->wire != NULL)
+    if (e->wire != NULL) {
+        stack_acknowledge();
         wire_flush(e->wire);
+    }
 }
 
 /* As dpdk_round, with a stamp between the stages. */

@@ -16,10 +16,11 @@
 #include "engines/dpdk/dpdk.h"
 
 /* 198.18.0.0/15 is kept for benchmarks (RFC 2544); fd4c:6162::/64 is a local one of RFC 4193. */
-#define PLACE_CLIENTS 0xc6120000u
-#define PLACE_SERVERS 0xc6130000u
-#define PLACE_PREFIX  15u
-#define PLACE_TRIES   64u
+#define PLACE_MTU_NORMAL 1500u /* beyond it, lwIP's windows are but a few segments */
+#define PLACE_CLIENTS    0xc6120000u
+#define PLACE_SERVERS    0xc6130000u
+#define PLACE_PREFIX     15u
+#define PLACE_TRIES      64u
 
 /* Rings, frames and bursts where nothing was said, by who drives. What was measured is in
  * docs/dpdk.md. */
@@ -234,6 +235,8 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
         .mtu = wire.mtu,
         .direct = wire.driver == WIRE_MEMIF,
         .plain = e->options.plain,
+        .wide = !e->options.plain && wire.mtu > PLACE_MTU_NORMAL && e->options.common.rcvbuf == 0 &&
+                e->options.common.sndbuf == 0,
     };
     r = stack_start(&stack, &e->how, err);
     if (r < 0) {

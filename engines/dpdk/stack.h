@@ -43,6 +43,7 @@ struct stack_config {
     uint32_t mtu;
     bool direct; /* a wire with one at the other end: whose MAC is no question */
     bool plain;
+    bool wide; /* windows of twice lwIP's: nobody asked for smaller ones */
 };
 
 /* 0 or -errno with a sentence. `how` gets "" or why the library goes its own way. */
@@ -55,6 +56,8 @@ void stack_input(struct wire_frame *frame);
  * been read. */
 void stack_ask(struct in_addr address);
 bool stack_is_answer(const struct wire_frame *frame);
+/* After those of a burst, and what the application did about them. */
+void stack_acknowledge(void);
 /* Timers: to be called about every millisecond. */
 void stack_tick(uint64_t now_ns);
 

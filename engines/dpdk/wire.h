@@ -28,7 +28,8 @@
  * without an allocation.
  */
 struct wire_frame {
-    struct buf buf; /* data and size: at first the whole frame, later what is lent */
+    /* Whole lines of it, so that what follows begins with one. */
+    _Alignas(64) struct buf buf; /* data and size: at first the whole frame, later what is lent */
     struct wire_frame *next;
     void *owner;      /* the engine's */
     uint32_t charged; /* the engine's */
