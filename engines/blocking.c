@@ -11,8 +11,9 @@
  * last look at `woken` and before the system call would be lost; so the handler, as long as the
  * thread is in that stretch (`blocking_in_call`) with a wake or a deadline still to be seen,
  * sets the timer to fire again in BLOCKING_AGAIN_NS: the next one finds the thread inside the
- * call. Nothing is lost for longer than that. SO_RCVTIMEO would do too, but makes every idle
- * connection wake up all the time, and each recv() set a kernel timer.
+ * call. Where it does not, since signals take longer than that (under strace), the next comes
+ * after twice the time, so that the thread gets there in the end. SO_RCVTIMEO would do too, but
+ * makes every idle connection wake up all the time, and each recv() set a kernel timer.
  */
 #include <errno.h>
 #include <signal.h>
@@ -25,8 +26,9 @@
 
 /* Ignored by default and otherwise only sent for out-of-band data to who asks for it: harmless
  * wherever it goes. */
-#define BLOCKING_SIGNAL   SIGURG
-#define BLOCKING_AGAIN_NS NS_PER_MS
+#define BLOCKING_SIGNAL       SIGURG
+#define BLOCKING_AGAIN_NS     NS_PER_MS
+#define BLOCKING_AGAIN_NS_MAX (100 * NS_PER_MS)
 /* Deadlines nearer than what a lost signal may cost are ppoll's. */
 #define BLOCKING_NEAR_NS (2 * BLOCKING_AGAIN_NS)
 /* A unix socket whose backlog is full gives no event to wait for; and of a peer that sends on into
@@ -62,7 +64,9 @@ static void blocking_on_signal(int signal_number)
         uint64_t now_ns = clock_ns();
         bool due = atomic_load(&e->woken) || now_ns >= e->until_ns;
         if (due || e->until_ns != CLOCK_NEVER)
-            blocking_set_timer(e, due ? now_ns + BLOCKING_AGAIN_NS : e->until_ns);
+            blocking_set_timer(e, due ? now_ns + e->again_ns : e->until_ns);
+        if (due && e->again_ns < BLOCKING_AGAIN_NS_MAX)
+            e->again_ns *= 2;
     }
     errno = saved;
 }
@@ -99,6 +103,7 @@ static int blocking_install(struct blocking_engine *e)
 bool blocking_enter(struct blocking_engine *e, uint64_t until_ns)
 {
     e->until_ns = until_ns;
+    e->again_ns = BLOCKING_AGAIN_NS;
     atomic_signal_fence(memory_order_seq_cst);
     blocking_in_call = e;
     atomic_signal_fence(memory_order_seq_cst);

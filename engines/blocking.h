@@ -66,6 +66,7 @@ struct blocking_engine {
     int upcalls; /* of this poll */
     _Atomic bool woken;
     uint64_t until_ns;         /* of the wait that is under way */
+    uint64_t again_ns;         /* what a signal in it sets the timer to, if that is over */
     _Atomic uint64_t timer_ns; /* when the timer fires; in the past: not set */
     struct bufpool *pool;
     uint32_t generation; /* of the connection; its handle's low half is 1 */
