@@ -13,6 +13,9 @@
 #include "run/netns.h"
 
 #define LINK_KINDS_MOST 16
+/* Interfaces' indexes lie far apart: DPDK's af_packet makes the number of a group, which no two
+ * processes in a namespace may share, of pid xor index; and pids are neighbours. */
+#define VETH_INDEX(i) (((int)(i) + 1) << 8)
 
 struct run_link {
     const struct run_link_kind *kind;
@@ -95,8 +98,8 @@ static int veth_furnish(void *context, const struct netns *ns, struct lab_error 
         struct netdev_end end[2];
         for (unsigned side = 0; side < 2 && r == 0; side++) {
             r = link_view(link, side, i, &view[side], err);
-            end[side] =
-                (struct netdev_end){view[side].device, view[side].mac, (uint32_t)view[side].mtu};
+            end[side] = (struct netdev_end){view[side].device, VETH_INDEX(i), view[side].mac,
+                                            (uint32_t)view[side].mtu};
         }
         if (r == 0)
             r = enter(ns->net[LINK_SERVER], err);
@@ -123,7 +126,7 @@ static int tap_furnish(void *context, const struct netns *ns, struct lab_error *
     for (unsigned i = 0; i < link->count && r == 0; i++) {
         struct link view;
         r = link_view(link, kernel, i, &view, err);
-        const struct netdev_end end = {view.device, view.mac, (uint32_t)view.mtu};
+        const struct netdev_end end = {view.device, 0, view.mac, (uint32_t)view.mtu};
         if (r == 0)
             r = netdev_add_tap(&end, err);
         if (r == 0)

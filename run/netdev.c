@@ -95,13 +95,15 @@ int netdev_add_veth(const struct netdev_end *near, const struct netdev_end *far,
     struct netdev_request request;
 
     request_begin(&request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-    request_room(&request, sizeof(struct ifinfomsg));
+    struct ifinfomsg *message = request_room(&request, sizeof(*message));
+    message->ifi_index = near->index;
     request_end(&request, near);
     struct rtattr *info = request_open(&request, IFLA_LINKINFO);
     request_add(&request, IFLA_INFO_KIND, "veth", sizeof("veth"));
     struct rtattr *data = request_open(&request, IFLA_INFO_DATA);
     struct rtattr *peer = request_open(&request, VETH_INFO_PEER);
-    request_room(&request, sizeof(struct ifinfomsg));
+    message = request_room(&request, sizeof(*message));
+    message->ifi_index = far->index;
     request_end(&request, far);
     request_add(&request, IFLA_NET_NS_FD, &far_net, sizeof(far_net));
     request_close(&request, peer);

@@ -13,6 +13,7 @@
 
 struct netdev_end {
     const char *name;
+    int index; /* of the interface; 0: the kernel's choice */
     const uint8_t *mac;
     uint32_t mtu;
 };
