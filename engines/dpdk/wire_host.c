@@ -1,6 +1,7 @@
 /* What of this host DPDK could use: drivers, NICs, hugepages. Reads only; starts nothing. */
 #include <dirent.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,32 @@ static bool driver_is_dpdks(const char *driver)
            strcmp(driver, "igb_uio") == 0 || strncmp(driver, "mlx", 3) == 0;
 }
 
+static int probe_interface(const struct wire_config *config, const char *how, struct lab_error *err)
+{
+    if (config->device[0] == '\0' || if_nametoindex(config->device) != 0)
+        return 0;
+    return lab_fail(err, ENODEV, "%s: there is no such interface here for %s", config->device, how);
+}
+
+/* Taking an interface's frames, or making one, is a privilege in its network namespace. */
+static int probe_privilege(const char *what, struct lab_error *err)
+{
+    unsigned long long effective = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    char line[256];
+
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL)
+        sscanf(line, "CapEff: %llx", &effective);
+    if (file != NULL)
+        fclose(file);
+    if (file == NULL || (effective >> 12 & 1) != 0) /* CAP_NET_ADMIN */
+        return 0;
+    return lab_fail(err, EPERM,
+                    "%s needs CAP_NET_ADMIN: run as root, or in a user namespace "
+                    "(unshare -Urn)",
+                    what);
+}
+
 static int probe_pci(const struct wire_config *config, struct lab_error *err)
 {
     char path[OPTION_TEXT_MAX + 64], name[64];
@@ -57,6 +84,12 @@ static int probe_pci(const struct wire_config *config, struct lab_error *err)
                     config->device, name, config->device);
 }
 
+/* What a run makes for itself is not there yet, nor the right to use it, and both will be. */
+static bool to_be_made(const struct wire_config *config)
+{
+    return config->link != NULL && config->link->to_be_made;
+}
+
 int wire_probe(const struct wire_config *config, struct lab_error *err)
 {
     if (config->huge && wire_host_hugepages(NULL, 0) == 0)
@@ -68,11 +101,15 @@ int wire_probe(const struct wire_config *config, struct lab_error *err)
     case WIRE_TAP:
         if (access("/dev/net/tun", F_OK) < 0)
             return lab_fail(err, ENODEV, "tap: there is no /dev/net/tun here: modprobe tun");
-        return 0;
-    /* The interface may be one that the run has yet to make, in a namespace of its own, and with
-     * it the privilege that it needs. */
-    case WIRE_AF_PACKET:
-    case WIRE_AF_XDP: return 0;
+        return to_be_made(config) ? 0 : probe_privilege("a tap device", err);
+    case WIRE_AF_PACKET: {
+        int r = to_be_made(config) ? 0 : probe_privilege("af_packet", err);
+        return r < 0 || to_be_made(config) ? r : probe_interface(config, "af_packet", err);
+    }
+    case WIRE_AF_XDP: {
+        int r = probe_privilege("af_xdp, which loads a BPF program,", err);
+        return r < 0 || to_be_made(config) ? r : probe_interface(config, "af_xdp", err);
+    }
     case WIRE_PCI: return probe_pci(config, err);
     }
     return 0;

@@ -41,7 +41,8 @@ struct wire {
     bool carried; /* the other end was there, since it was last lost */
     uint64_t started_ns, received_before;
     bool lends; /* what is sent is read by the other end where it lies */
-    struct wire_fault *fault;
+    /* One a direction: what one holds back must not come out of the other. */
+    struct wire_fault *fault, *fault_received;
     struct wire_counts counts;
     unsigned hangups_seen;
     uint32_t head, tail; /* of the queue; they only grow */
@@ -110,6 +111,12 @@ static uint32_t slot_bytes(const struct wire_config *config)
     return (lines | 1) * RTE_CACHE_LINE_SIZE;
 }
 
+/* Bytes of af_packet's slot, its header included. Eight of them are whole pages. */
+static uint32_t packet_bytes(const struct wire_config *config)
+{
+    return (config->mtu + 128 + 1023) / 1024 * 1024;
+}
+
 static int pools_open(const struct wire_config *config, struct lab_error *err)
 {
     static unsigned generation;
@@ -123,6 +130,8 @@ static int pools_open(const struct wire_config *config, struct lab_error *err)
     frame = frame < RTE_MBUF_DEFAULT_BUF_SIZE ? RTE_MBUF_DEFAULT_BUF_SIZE : frame;
     if (config->driver == WIRE_MEMIF)
         frame = slot_bytes(config) + RTE_PKTMBUF_HEADROOM;
+    else if (config->driver == WIRE_AF_PACKET && frame < packet_bytes(config))
+        frame = packet_bytes(config) + RTE_PKTMBUF_HEADROOM;
     block_room = config->mtu + WIRE_BLOCK_BYTES;
     snprintf(name, sizeof(name), "lab-frames-%u", generation);
     frames_pool = rte_pktmbuf_pool_create(
@@ -277,7 +286,7 @@ bool wire_is_drained(const struct wire *wire)
 static unsigned wire_spoil_received(struct wire *wire, struct rte_mbuf **mbufs, unsigned count)
 {
     struct rte_mbuf *out[2 * WIRE_BURST_MAX + 1];
-    unsigned n = wire_fault_apply(wire->fault, mbufs, count, out, &wire->counts);
+    unsigned n = wire_fault_apply(wire->fault_received, mbufs, count, out, &wire->counts);
 
     while (n > WIRE_BURST_MAX)
         rte_pktmbuf_free(out[--n]);
@@ -295,7 +304,7 @@ unsigned wire_receive(struct wire *wire, struct wire_frame **frames)
     if (count == 0)
         return 0;
     wire->counts.received += count;
-    if (__builtin_expect(wire->fault != NULL && wire->config.link->both_ways, 0))
+    if (__builtin_expect(wire->fault_received != NULL, 0))
         count = wire_spoil_received(wire, mbufs, count);
     unsigned n = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -346,14 +355,10 @@ static void device_arguments(const struct wire *wire, char *out, size_t size)
                  config->zero_copy && !config->server ? ",zero-copy=yes" : "");
         break;
     case WIRE_TAP: snprintf(out, size, "iface=%s,mac=%s", wire->device, mac_text); break;
-    case WIRE_AF_PACKET: {
-        uint32_t frame = 2048;
-        while (frame < config->mtu + 128)
-            frame *= 2;
+    case WIRE_AF_PACKET:
         snprintf(out, size, "iface=%s,blocksz=%u,framesz=%u,framecnt=%u", wire->device,
-                 frame < 16384 ? 16384 : frame, frame, config->ring);
+                 8 * packet_bytes(config), packet_bytes(config), config->ring);
         break;
-    }
     default: snprintf(out, size, "iface=%s", wire->device); break;
     }
 }
@@ -527,8 +532,10 @@ int wire_open(struct wire **out, const struct wire_config *config, struct lab_er
     wire->config.burst = config->burst;
     if (!wire->running)
         r = wire_start(wire, err);
-    if (r == 0 && config->link != NULL && link_has_faults(config->link) &&
-        wire_fault_open(&wire->fault, config->link) < 0)
+    bool faults = config->link != NULL && link_has_faults(config->link);
+    if (r == 0 && faults &&
+        (wire_fault_open(&wire->fault, config->link) < 0 ||
+         (config->link->both_ways && wire_fault_open(&wire->fault_received, config->link) < 0)))
         r = lab_fail(err, ENOMEM, "no memory for faults");
     if (r < 0)
         return r;
@@ -547,7 +554,8 @@ void wire_close(struct wire *wire)
     wire_flush(wire);
     wire_drop_queue(wire);
     wire_fault_close(wire->fault);
-    wire->fault = NULL;
+    wire_fault_close(wire->fault_received);
+    wire->fault = wire->fault_received = NULL;
     wire->config.link = NULL;
     if (wire->config.driver == WIRE_MEMIF && wire->config.server)
         return;
