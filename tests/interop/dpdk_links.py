@@ -1,0 +1,426 @@
+"""The dpdk engine's stack against the kernel's: a Python client, socat and lab's own engines, over
+tap and veth, and with packets lost, doubled and put in another order. Contents are checked.
+
+usage: dpdk_links.py LAB [unittest's arguments]
+
+A case that needs a network of its own runs in a namespace: this program starts itself again there
+(--inside CASE), with a user namespace where it is not root.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import random
+import selectors
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+LAB = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else "lab"
+SLOWER = int(os.environ.get("LAB_TEST_SLOWER", "1"))
+SERVER, CLIENT, PORT = "198.18.0.1", "198.18.0.2", 8888
+TIMEOUT_S = 60 * SLOWER
+OPS = "400"
+SIOCETHTOOL = 0x8946
+ETHTOOL_OFF = (0x17, 0x1F, 0x25, 0x2C, 0x15)  # STXCSUM, STSO, SGSO, SGRO, SRXCSUM
+
+
+# --- inside a namespace ---
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, timeout=20)
+
+
+def offloads_off(name):
+    """As lab's own veth has it: a stack in user space wants whole checksums and small packets."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for command in ETHTOOL_OFF:
+            value = ctypes.create_string_buffer(struct.pack("II", command, 0))
+            request = struct.pack("16sP16x", name.encode(), ctypes.addressof(value))
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(sock, SIOCETHTOOL, request)
+
+
+@contextlib.contextmanager
+def ended(process):
+    """Ends it with the block, by SIGTERM, and expects it to end well."""
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+
+
+def listening(process):
+    line = process.stdout.readline()
+    if not line.startswith("listening on "):
+        raise SystemExit(f"the server said: {line!r}, {process.stderr.read()}")
+
+
+@contextlib.contextmanager
+def server_over_tap(options=""):
+    """The stack makes the device and gives the kernel's end its address."""
+    words = [LAB, "serve", "echo", "-e", "dpdk", "--link", "tap" + options]
+    with ended(
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ) as process:
+        listening(process)
+        yield
+
+
+@contextlib.contextmanager
+def server_over_veth(options=""):
+    """The server in a further namespace, with one end of a pair in it."""
+    words = [LAB, "serve", "echo", "-e", "dpdk", "--link", "veth" + options]
+    script = 'read go && ip link set lab0 up && exec "$0" "$@"'
+    with ended(
+        subprocess.Popen(
+            ["unshare", "--net", "sh", "-c", script, *words], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+    ) as process:  # fmt: skip
+        mine = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{process.pid}/ns/net") == mine:
+            time.sleep(0.01)
+        ip("link", "add", "lab0", "type", "veth", "peer", "name", "lab0", "netns",
+           str(process.pid))  # fmt: skip
+        offloads_off("lab0")
+        ip("address", "add", f"{CLIENT}/24", "dev", "lab0")
+        ip("link", "set", "lab0", "up")
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        listening(process)
+        yield
+
+
+SERVERS = {"tap": server_over_tap, "veth": server_over_veth}
+
+
+def connected():
+    sock = socket.create_connection((SERVER, PORT), timeout=TIMEOUT_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def received(sock, size):
+    data = bytearray()
+    while len(data) < size:
+        piece = sock.recv(size - len(data))
+        if not piece:
+            raise SystemExit(f"the connection ended after {len(data)} of {size} bytes")
+        data += piece
+    return bytes(data)
+
+
+def expect(good, what):
+    if not good:
+        raise SystemExit(what)
+
+
+def check_sizes(rng):
+    with connected() as sock:
+        for size in (1, 2, 63, 64, 1459, 1460, 1461, 2920, 4096, 65535, 65536, 65537):
+            data = rng.randbytes(size)
+            sock.sendall(data)
+            expect(received(sock, size) == data, f"other bytes came back of {size}")
+
+
+def check_bulk(rng):
+    """More than fits into all buffers on the way, in both directions at once."""
+    data = rng.randbytes(8 << 20)
+    with connected() as sock:
+        sender = threading.Thread(target=sock.sendall, args=(data,))
+        sender.start()
+        expect(received(sock, len(data)) == data, "other bytes came back of 8 MiB")
+        sender.join()
+        sock.shutdown(socket.SHUT_WR)
+        expect(sock.recv(1) == b"", "the server did not end after the client had")
+
+
+def check_many(rng):
+    """Fifty connections at once, each with messages of its own."""
+    selector = selectors.DefaultSelector()
+    left = 0
+    for _ in range(50):
+        sock = connected()
+        data = rng.randbytes(rng.randint(1, 30000))
+        sock.sendall(data)
+        sock.setblocking(False)
+        selector.register(sock, selectors.EVENT_READ, [data, bytearray()])
+        left += 1
+    while left > 0:
+        ready = selector.select(TIMEOUT_S)
+        expect(ready, "connections starve")
+        for key, _ in ready:
+            data, got = key.data
+            got += key.fileobj.recv(65536)
+            if len(got) >= len(data):
+                expect(bytes(got) == data, "a connection got another's bytes")
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+                left -= 1
+
+
+def check_churn(rng):
+    for n in range(200):
+        with connected() as sock:
+            sock.sendall(b"%d" % n)
+            expect(received(sock, len(b"%d" % n)) == b"%d" % n, "other bytes came back")
+            if n % 3 == 0:  # a reset
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def check_socat(rng):
+    if not shutil.which("socat"):
+        return
+    data = rng.randbytes(300000)
+    done = subprocess.run(
+        ["socat", "-t", "10", "-", f"TCP:{SERVER}:{PORT}"], input=data, capture_output=True,
+        timeout=TIMEOUT_S, check=True,
+    )  # fmt: skip
+    expect(done.stdout == data, "socat got other bytes back")
+
+
+def inside_client(link, options=""):
+    with SERVERS[link](options):
+        for check in (check_sizes, check_bulk, check_many, check_churn, check_socat):
+            check(random.Random(check.__name__))
+
+
+def inside_faults(link):
+    """Python's socket is the kernel's: what is lost, doubled and reordered TCP has to mend."""
+    with SERVERS[link](":loss=5,duplicate=10,reorder=20,seed=5,both_ways"):
+        rng = random.Random(5)
+        check_sizes(rng)
+        data = rng.randbytes(1 << 20)
+        with connected() as sock:
+            sender = threading.Thread(target=sock.sendall, args=(data,))
+            sender.start()
+            expect(received(sock, len(data)) == data, "other bytes came back of 1 MiB")
+            sender.join()
+
+
+def inside_server(link):
+    """The other way round: lab's client in the stack, a server in Python."""
+    listener = socket.socket()
+    listener.bind(("0.0.0.0", PORT))
+    listener.listen(64)
+
+    def one(conn):
+        with contextlib.suppress(OSError), conn:
+            while data := conn.recv(65536):
+                conn.sendall(data)
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    words = [
+        LAB, "run", "echo", "-q", "-e", "dpdk", "--link", link, "--server", f"{SERVER}:{PORT}",
+        "-c", "8", "--size", "3000", "-r", "1", "-d", "300ms", "-w", "50ms", "--json", "-",
+    ]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    expect(done.returncode == 0, done.stdout + done.stderr)
+    trial = json.loads(done.stdout)["cases"][0]["trials"][0]
+    expect(trial["ops"] > 0 and trial["errors"] == 0, trial["errors_by_kind"])
+
+
+INSIDE = {
+    "client-tap": lambda: inside_client("tap"),
+    "client-veth": lambda: inside_client("veth"),
+    "client-veth-1400": lambda: inside_client("veth", ":mtu=1400"),
+    "faults-tap": lambda: inside_faults("tap"),
+    "faults-veth": lambda: inside_faults("veth"),
+    "server-tap": lambda: inside_server("tap"),
+}
+
+
+# --- outside ---
+
+
+def why_not():
+    """Why nothing of this can run here, or None."""
+    asked = subprocess.run(
+        [LAB, "engines", "dpdk"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+    )
+    if asked.returncode != 0:
+        return (asked.stdout + asked.stderr).strip()
+    for name in ("ip", "unshare"):
+        if not shutil.which(name):
+            return f"{name} is not there (apt install iproute2 util-linux)"
+    return None
+
+
+class Interop(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="lab-interop-")
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def inside(self, case):
+        words = ["unshare", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")), "--net"]
+        asked = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+        if asked.returncode != 0:
+            self.skipTest(asked.stderr.strip())
+        done = subprocess.run(
+            [*words, "--kill-child", sys.executable, os.path.abspath(__file__), LAB, "--inside", case],
+            capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False, cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(os.listdir(self.folder), [], "something is left behind")
+
+    def need_tun(self):
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            self.skipTest("/dev/net/tun cannot be opened")
+
+    def run_echo(self, *words):
+        done = subprocess.run(
+            # A number of ops and not a time: a machine that is busy may take as long as it likes.
+            [LAB, "run", "echo", "-q", "-r", "1", "--timeout", "30", "-n", OPS, *words,
+             "--json", "-"],
+            capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=self.folder,
+        )  # fmt: skip
+        if done.returncode == 77 and "may not be made here" in done.stderr:
+            self.skipTest(done.stderr.strip())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["cases"]
+
+    def assert_good(self, case):
+        trial = case["trials"][0]
+        where = f"{case['engine']} and {case['server_engine']} over {case['link']}"
+        self.assertEqual(trial["errors"], 0, f"{where}: {trial['errors_by_kind']}")
+        self.assertGreater(trial["ops"], 0, where)
+        return trial
+
+
+class OthersClients(Interop):
+    def test_python_and_socat_over_tap(self):
+        self.need_tun()
+        self.inside("client-tap")
+
+    def test_python_and_socat_over_veth(self):
+        self.inside("client-veth")
+
+    def test_over_a_smaller_mtu(self):
+        self.inside("client-veth-1400")
+
+    def test_faults_over_tap(self):
+        self.need_tun()
+        self.inside("faults-tap")
+
+    def test_faults_over_veth(self):
+        self.inside("faults-veth")
+
+    def test_a_python_server_over_tap(self):
+        self.need_tun()
+        self.inside("server-tap")
+
+
+class LabsEngines(Interop):
+    KERNEL = ("blocking", "epoll", "io_uring")
+
+    def both_ways(self, link, *words):
+        for kernel in self.KERNEL:
+            for engines in ((kernel, "dpdk"), ("dpdk", kernel)):
+                cases = self.run_echo(
+                    "-e", engines[0], "--server-engine", engines[1], "--link", link,
+                    "--skip-unavailable", *words,
+                )  # fmt: skip
+                for case in cases:
+                    if case["status"] == "ran":
+                        self.assert_good(case)
+
+    def test_over_veth(self):
+        self.both_ways("veth", "-c", "16", "--size", "1,3000")
+
+    def test_over_tap(self):
+        self.need_tun()
+        self.both_ways("tap", "-c", "16", "--size", "1,3000")
+
+    def test_large_messages_and_jumbo_frames(self):
+        self.both_ways("veth:mtu=9000", "-c", "2", "--size", "1MiB", "-n", "20")
+
+    def test_churn(self):
+        self.both_ways("veth", "-c", "8", "--reconnect")
+
+    def test_every_engine_in_one_run(self):
+        cases = self.run_echo("-e", "all", "--link", "veth")
+        ran = {case["engine"] for case in cases if case["status"] == "ran"}
+        self.assertIn("dpdk", ran)
+        self.assertIn("epoll", ran)
+        for case in cases:
+            if case["status"] == "ran":
+                self.assert_good(case)
+
+    def test_processes_with_a_link_each(self):
+        for words in (
+            ("-e", "dpdk", "--link", "memif", "-t", "2", "--server-workers", "2"),
+            ("-e", "dpdk", "--link", "veth", "-t", "2", "--server-workers", "2"),
+            ("-e", "epoll", "--server-engine", "dpdk", "--link", "veth", "-t", "2",
+             "--server-workers", "2"),
+            ("-e", "dpdk", "--server-engine", "epoll", "--link", "veth", "-t", "2"),
+        ):  # fmt: skip
+            case = self.run_echo("-c", "4", *words)[0]
+            trial = self.assert_good(case)
+            for side, engine in (("client", case["engine"]), ("server", case["server_engine"])):
+                processes = [p for p in trial["processes"] if p["side"] == side]
+                self.assertEqual(len(processes), 2 if engine == "dpdk" else 1, (words, side))
+                for process in processes:
+                    self.assertGreater(process["cpu_s"], 0, f"{side} has an idle process")
+
+
+class Faults(Interop):
+    FAULTS = "loss=10,duplicate=10,reorder=30,seed=3"
+
+    def metric(self, trial, name):
+        return sum(m["value"] or 0 for m in trial["metrics"] if m["name"] == name)
+
+    def spoilt(self, *words):
+        case = self.run_echo(*words)[0]
+        trial = self.assert_good(case)
+        self.assertGreater(self.metric(trial, "link_faults"), 0, "nothing was spoilt")
+        self.assertGreater(self.metric(trial, "retransmissions"), 0, "nothing had to be sent again")
+
+    def test_over_memif(self):
+        self.spoilt("-e", "dpdk", "--link", f"memif:{self.FAULTS}", "-c", "8", "--size", "16KiB",
+                    "-n", "100")  # fmt: skip
+
+    def test_against_the_kernel_both_ways(self):
+        for client, server in (("epoll", "dpdk"), ("dpdk", "epoll")):
+            self.spoilt("-e", client, "--server-engine", server, "--link", f"veth:{self.FAULTS}",
+                        "-c", "8", "--size", "16KiB", "-n", "100")  # fmt: skip
+
+
+def main():
+    if len(sys.argv) > 3 and sys.argv[2] == "--inside":
+        INSIDE[sys.argv[3]]()
+        return
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    why = why_not()
+    if why:
+        print(f"dpdk cannot run here: {why}")
+        raise SystemExit(77)
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)
+
+
+if __name__ == "__main__":
+    main()
