@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "engines/dpdk/dpdk.h"
 
 /* 198.18.0.0/15 is kept for benchmarks (RFC 2544); fd4c:6162::/64 is a local one of RFC 4193. */
@@ -21,6 +22,10 @@
 #define PLACE_SERVERS    0xc6130000u
 #define PLACE_PREFIX     15u
 #define PLACE_TRIES      64u
+
+/* How long a client waits for its neighbour's MAC, and how often it asks. */
+#define PLACE_MEET_NS (500 * NS_PER_MS)
+#define PLACE_ASK_NS  (20 * NS_PER_MS)
 
 /* Rings, frames and bursts where nothing was said, by who drives. What was measured is in
  * docs/dpdk.md. */
@@ -205,6 +210,29 @@ static bool place_reaches(const struct dpdk_engine *e, const struct addr *remote
     return strcmp(there.device, e->place.device) == 0;
 }
 
+/* lwIP keeps one packet for a neighbour whose MAC it does not know: of the SYNs of many connections
+ * all but the last would be lost, and sent again after three seconds. So it asks first. */
+static void place_meet(struct dpdk_engine *e)
+{
+    uint64_t now_ns = clock_ns(), until_ns = now_ns + PLACE_MEET_NS, ask_ns = now_ns;
+    bool met = false;
+
+    while (!met && now_ns < until_ns) {
+        struct wire_frame *frames[WIRE_BURST_MAX];
+        if (now_ns >= ask_ns) {
+            stack_ask(e->config.link->peer);
+            wire_flush(e->wire);
+            ask_ns = now_ns + PLACE_ASK_NS;
+        }
+        unsigned count = wire_receive(e->wire, frames);
+        for (unsigned i = 0; i < count; i++) {
+            met = met || stack_is_answer(frames[i]);
+            stack_input(frames[i]);
+        }
+        now_ns = clock_ns();
+    }
+}
+
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
                     struct lab_error *err)
 {
@@ -244,6 +272,8 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
         e->wire = NULL;
         return r;
     }
+    if (!stack.direct && !e->place.server && e->config.link->gateway.s_addr == 0)
+        place_meet(e);
     wire_counts(e->wire, &e->wire_before);
     stack_counts(&e->stack_before);
     return 0;
