@@ -280,7 +280,8 @@ class Interop(unittest.TestCase):
         if asked.returncode != 0:
             self.skipTest(asked.stderr.strip())
         done = subprocess.run(
-            [*words, "--kill-child", sys.executable, os.path.abspath(__file__), LAB, "--inside", case],
+            [*words, "--kill-child", sys.executable, os.path.abspath(__file__), LAB, "--inside",
+             case],
             capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False, cwd=self.folder,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
