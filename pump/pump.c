@@ -86,12 +86,30 @@ static void pump_close_in_time(struct pump_conn *conn)
         timer_set(conn->timers, &conn->timer, clock_ns() + PUMP_LINGER_NS);
 }
 
+/*
+ * The protocol has no more to say. One that was asked to come to its end parts: the other end has
+ * done nothing wrong, may be about to say something, and would lose what it has not read to the
+ * RST that a closed socket answers with. So FIN, and what still comes is read, until its own FIN.
+ */
+static void pump_end(struct pump_conn *conn)
+{
+    if (!conn->draining || conn->proto->tick == NULL) {
+        pump_close_in_time(conn);
+        return;
+    }
+    conn->parting = true;
+    pump_send_end(conn);
+    timer_set(conn->timers, &conn->timer, clock_ns() + PUMP_LINGER_NS);
+}
+
 /* Asks the protocol for output until it has none or enough is on its way. */
 static void pump_pull(struct pump_conn *conn)
 {
     struct seg segs[PUMP_SEGS_MAX];
 
     conn->held = false;
+    if (conn->parting)
+        return;
     while (!conn->closing) {
         struct proto_output out = {.segs = segs, .max = PUMP_SEGS_MAX};
 
@@ -110,7 +128,7 @@ static void pump_pull(struct pump_conn *conn)
         if (r < 0)
             pump_fail(conn, -r);
         else if (last && conn->ending)
-            pump_close_in_time(conn);
+            pump_end(conn);
         if (last)
             return;
     }
@@ -137,7 +155,7 @@ static void pump_on_time(struct timer *timer, uint64_t now_ns)
     struct pump_conn *conn =
         (struct pump_conn *)((char *)timer - offsetof(struct pump_conn, timer));
 
-    if (conn->closing) {
+    if (conn->closing || conn->parting) {
         pump_close(conn, true);
         return;
     }
@@ -186,7 +204,7 @@ static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
 static void pump_on_eof(void *context)
 {
     struct pump_conn *conn = context;
-    if (conn->closing)
+    if (conn->closing || conn->parting)
         return;
     conn->in_event = true;
     pump_after(conn, conn->proto->eof != NULL ? conn->proto->eof(conn->state) : PROTO_CLOSE);
@@ -238,7 +256,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->queued_bytes = conn->received_bytes = 0;
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
-    conn->pulling = conn->again = false;
+    conn->pulling = conn->again = conn->draining = conn->parting = false;
     conn->timer.fire = pump_on_time;
 }
 
@@ -282,7 +300,8 @@ void pump_drain(struct pump_conn *conn)
 {
     if (conn->proto->drain == NULL) {
         pump_close(conn, false);
-    } else if (conn->handle != ENGINE_CONN_NONE && !conn->closing) {
+    } else if (conn->handle != ENGINE_CONN_NONE && !conn->closing && !conn->parting) {
+        conn->draining = true;
         conn->in_event = true;
         pump_after(conn, conn->proto->drain(conn->state));
     }

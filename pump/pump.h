@@ -43,6 +43,8 @@ struct pump_conn {
     bool pulling, again;     /* inside the protocol's output; asked for more from there */
     bool held;               /* output waits for the queue to drain */
     bool ending;             /* to be closed in order once the protocol has no more output */
+    bool draining;           /* the protocol was asked to come to its end */
+    bool parting;            /* ... and has: FIN was sent, the other end's is waited for */
 };
 
 /* A listener's view; ctx of engine->listen(). */

@@ -172,6 +172,17 @@ class Trouble(ServerCase):
         )  # fmt: skip
         self.assert_lives()
 
+    def test_sigterm_lets_calls_end(self):
+        self.open()
+        request = PB2.StreamImagesRequest(image_names=list(peers.pictures()) * 10)
+        call = self.stub.StreamImages(request, timeout=DEADLINE_S)
+        next(call)
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(sum(1 for _ in call), 29)
+        self.assertEqual(call.code(), grpc.StatusCode.OK)
+        code, _, err = self.finish(self.process)
+        self.assertEqual((code, err), (0, ""))
+
     def test_a_deadline_that_passes(self):
         # A window that the client never opens again: the server has to notice by itself.
         self.open(options=[("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0)])

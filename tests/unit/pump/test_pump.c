@@ -10,7 +10,7 @@
 
 struct fake {
     struct engine engine; /* first */
-    unsigned sends, segs, closes;
+    unsigned sends, segs, closes, ends;
     bool aborted;
     uint64_t bytes;
     uint64_t cookies[64];
@@ -44,6 +44,12 @@ static int fake_close(struct engine *engine, uint64_t conn, bool abort)
     return 0;
 }
 
+static int fake_send_end(struct engine *engine, uint64_t conn)
+{
+    ((struct fake *)engine)->ends++;
+    return 0;
+}
+
 static int fake_connect(struct engine *engine, const struct addr *remote, const struct addr *local,
                         void *context, uint64_t *conn)
 {
@@ -53,7 +59,12 @@ static int fake_connect(struct engine *engine, const struct addr *remote, const 
 }
 
 static const struct engine_ops fake_ops = {
-    .name = "fake", .send = fake_send, .conn_close = fake_close, .connect = fake_connect};
+    .name = "fake",
+    .send = fake_send,
+    .send_end = fake_send_end,
+    .conn_close = fake_close,
+    .connect = fake_connect,
+};
 
 /* --- a protocol that does as it is told --- */
 
@@ -444,7 +455,29 @@ Test(pump, draining_waits_for_the_output_that_says_close, .timeout = 10)
     f.script.says_close = f.script.says_last = true;
     pump_kick(&f.conn);
     cr_assert_eq(f.fake.sends, 1);
+    cr_assert_eq(f.fake.ends, 1, "FIN");
+    cr_assert_eq(f.fake.closes, 0, "what the other end still says would be answered with a RST");
+    receive(&f);
+    pump_kick(&f.conn);
+    pump_events.on_eof(&f.conn);
+    cr_assert_eq(f.script.inputs, 1, "it is read, and nobody hears it");
+    cr_assert_eq(f.fake.sends, 1);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_BY_PEER, 0);
+    cr_assert_eq(closed_err, 0);
+    cr_assert_eq(timers_next_ns(&f.timers), CLOCK_NEVER);
+    timers_free(&f.timers);
+}
+
+Test(pump, what_is_drained_and_never_closed_by_the_other_end_is_aborted, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    f.script.drain_result = PROTO_CLOSE;
+    pump_drain(&f.conn);
+    cr_assert_eq(f.fake.ends, 1);
+    timers_run(&f.timers, timers_next_ns(&f.timers));
     cr_assert_eq(f.fake.closes, 1);
-    cr_assert_not(f.fake.aborted);
+    cr_assert(f.fake.aborted);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_LOCALLY, 0);
     timers_free(&f.timers);
 }
