@@ -64,6 +64,9 @@ class Job(LabCase):
         jobs = sorted(glob.glob(os.path.join(SOURCE, "bench", "*.job")))
         self.assertGreaterEqual(len(jobs), 4)
         for path in jobs:
+            workload = "image-stream" if "image-stream" in path else "echo"
+            if "was built without" in self.lab("run", workload, "-r", "1", "-n", "1").stderr:
+                continue  # its library is not there
             with self.subTest(job=os.path.basename(path)):
                 # Few ops in the place of the plan's millions; a window does not go with them.
                 loops = ("--loops", "2") if "jmeter" in path else ("-d", "10ms", "-w", "0")

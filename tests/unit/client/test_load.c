@@ -76,7 +76,10 @@ static void rig_open(struct rig *rig, const char *spec, ...)
     const char *text;
 
     memset(rig, 0, sizeof(*rig));
-    cr_assert_eq(engine_spec_parse(spec, &rig->spec, &rig->err), 0, "%s", rig->err.text);
+    int r = engine_spec_parse(spec, &rig->spec, &rig->err);
+    if (r == -ENOSYS)
+        return; /* not built: rig_runs_here says so */
+    cr_assert_eq(r, 0, "%s", rig->err.text);
     rig->server_config.spec = rig->load_config.spec = &rig->spec;
     rig->server_config.workload = server_workload_find(rig_workload);
     rig->load_config.workload = client_workload_find(rig_workload);
@@ -101,7 +104,7 @@ static bool rig_runs_here(struct rig *rig)
 {
     struct engine_caps caps = {0};
     struct engine_config config = {.options = rig->spec.options};
-    if (rig->spec.ops->probe(&config, &caps, &rig->err) == 0)
+    if (rig->load_config.workload != NULL && rig->spec.ops->probe(&config, &caps, &rig->err) == 0)
         return true;
     cr_log_warn("skipped: %s", rig->err.text);
     return false;

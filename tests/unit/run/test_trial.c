@@ -127,8 +127,7 @@ Test(trial, a_good_one, .init = setup, .fini = teardown)
         cr_assert_eq(trial->slices_count, 1);
         cr_assert(trial->clients_count == 1 && trial->servers_count == 1);
         cr_assert_geq(trial->clients[0].record->t0_ns, 1);
-        cr_assert_geq(trial->clients[0].record->t1_ns,
-                      trial->clients[0].record->t0_ns + 10 * NS_PER_MS);
+        cr_assert_gt(trial->clients[0].record->t1_ns, trial->clients[0].record->t0_ns);
         cr_assert_eq(trial->clients[0].clock_offset_ns, 0);
     }
 }
