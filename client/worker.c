@@ -734,6 +734,7 @@ int worker_open(struct load_worker *worker)
 
 void worker_free(struct load_worker *worker)
 {
+    timers_free(&worker->timers); /* while those that are set are still there */
     for (unsigned i = 0; worker->conns != NULL && i < worker->conns_count; i++) {
         if (worker->conns[i] == NULL)
             continue;
@@ -746,7 +747,6 @@ void worker_free(struct load_worker *worker)
         worker->config->workload->worker_close(worker->shared);
     meter_close(&worker->meter);
     schedule_close(worker);
-    timers_free(&worker->timers);
     hist_free(worker->latency);
     hist_free(worker->latency_from_send);
     hist_free(worker->slip);

@@ -312,11 +312,12 @@ static inline void gather(struct conn *conn, const char *data, size_t size)
 static inline void gather_copy(struct conn *conn, const void *data, size_t size)
 {
     char *copy = conn->small + conn->small_used;
-    struct iovec *last = &conn->gather[conn->gather_count - 1];
+    struct iovec *last =
+        conn->gather_count > conn->gather_at ? &conn->gather[conn->gather_count - 1] : NULL;
 
     memcpy(copy, data, size);
     conn->small_used += size;
-    if (conn->gather_count > conn->gather_at && (char *)last->iov_base + last->iov_len == copy) {
+    if (last != NULL && (char *)last->iov_base + last->iov_len == copy) {
         last->iov_len += size;
         conn->gather_bytes += size;
     } else {
