@@ -94,8 +94,8 @@ class Veth(Links):
         if not shutil.which("ip") or os.geteuid() != 0:
             self.skipTest("needs root, and ip (apt install iproute2)")
         process = self.start(
-            "run", "echo", "-q", "-r", "1", "-d", "1500ms", "-e", "epoll", "--link", "veth",
-            "--size", "64KiB", "-c", "1",
+            "run", "echo", "-q", "-r", "1", "-d", f"{1500 * SLOWER}ms", "-e", "epoll",
+            "--link", "veth", "--size", "64KiB", "-c", "1",
         )  # fmt: skip
         found = self.wait_for_namespaces(process)
         self.assertEqual(len(found), 2, "each side is in a namespace of its own")
