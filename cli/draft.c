@@ -494,6 +494,24 @@ static const char *draft_link_name(const struct addr *listen)
     return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET ? "lo" : "net";
 }
 
+/* Why that engine cannot talk to a server that is there already; NULL if it can. */
+static const char *draft_trouble_server(const struct draft *draft,
+                                        const struct draft_engine *client, const struct run_case *c)
+{
+    struct addr addr;
+
+    if (!client->caps.user_stack)
+        return draft->link.kind == NULL
+                   ? NULL
+                   : "kernel sockets reach a --server by its address: leave --link out";
+    /* What is no address is told of where --server is read. */
+    if (addr_parse(c->server_address, 1, "", &addr, NULL) == 0 &&
+        strcmp(draft_link_name(&addr), "net") != 0)
+        return "a stack in user space is not on this host's loopback and has no UNIX sockets: give "
+               "the address that its server says that it listens on";
+    return NULL;
+}
+
 /* Why the two ends cannot play together over the link; NULL if they can. */
 static const char *draft_trouble_link(const struct draft *draft, const struct draft_engine *client,
                                       const struct draft_engine *server, const struct link *link,
@@ -512,9 +530,7 @@ static const char *draft_trouble_link(const struct draft *draft, const struct dr
         return "--listen is for kernel sockets; this engine listens where its link says: leave it "
                "out";
     if (c->server_address != NULL)
-        return draft->link.kind == NULL || client->caps.user_stack
-                   ? NULL
-                   : "kernel sockets reach a --server by its address: leave --link out";
+        return draft_trouble_server(draft, client, c);
     if (link->kind->interface && link->gateway.s_addr != 0)
         return "on a link that the run makes there is nobody but the two ends: leave gateway out";
     if (link->kind->device_needed && link->peer_device[0] == '\0')

@@ -9,6 +9,7 @@
 #include "client/load.h"
 #include "core/clock.h"
 #include "proto/image_client.h"
+#include "proto/image_options.h"
 
 #define IMAGE_WINDOW_FIRST (1u << 20)
 #define IMAGE_WINDOW_AUTO  (64u << 20)
@@ -33,7 +34,7 @@ static const struct option_def image_options[] = {
      .fallback = "stream",
      .choices = rpcs,
      .help = "an op: StreamImages, or ListImages",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
     {.name = "images-per-op",
      .type = OPTION_COUNT,
      .offset = FIELD(images_per_op),
@@ -41,28 +42,22 @@ static const struct option_def image_options[] = {
      .min = 1,
      .max = 100000,
      .help = "names of a StreamImages: all that the server has, round and round",
-     .group = "Image stream"},
-    {.name = "contract",
-     .type = OPTION_CHOICE,
-     .offset = FIELD(contract),
-     .fallback = "nested",
-     .choices = image_contracts,
-     .help = "the image as a message of its own, or its fields in the answer",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
+    IMAGE_OPTIONS(struct image_options),
     {.name = "images",
      .type = OPTION_TEXT,
      .offset = FIELD(images),
      .fallback = "default",
      .argument = "learn|DIR",
      .help = "expect pictures of other contents than lab's own: those that come first",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
     {.name = "check",
      .type = OPTION_CHOICE,
      .offset = FIELD(check),
      .fallback = "content",
      .choices = checks,
      .help = "what is looked at of each image, beside its name",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
     {.name = "max-message",
      .type = OPTION_SIZE,
      .offset = FIELD(message_bytes),
@@ -70,15 +65,7 @@ static const struct option_def image_options[] = {
      .min = 1,
      .max = UINT32_MAX,
      .help = "largest message that is taken",
-     .group = "Image stream"},
-    {.name = "frame-size",
-     .type = OPTION_SIZE,
-     .offset = FIELD(frame_bytes),
-     .fallback = "1MiB",
-     .min = H2_FRAME_LEAST,
-     .max = H2_FRAME_MOST,
-     .help = "largest DATA frame: announced, and sent if the other end takes it",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
     {.name = "window",
      .type = OPTION_SIZE,
      .offset = FIELD(window_bytes),
@@ -89,7 +76,7 @@ static const struct option_def image_options[] = {
      .zero = "auto",
      .help = "flow-control window that the client announces; auto: it grows with the "
              "bandwidth-delay product",
-     .group = "Image stream"},
+     .group = IMAGE_OPTIONS_GROUP},
     {0},
 };
 

@@ -49,30 +49,34 @@ struct seg {
  * Field by field into where it is wanted: a struct that is put together elsewhere and copied is
  * read in wider pieces than it was written in, which the processor cannot forward.
  */
-static inline void seg_set_memory(struct seg *seg, const void *data, size_t size)
-{
-    seg->data = data;
-    seg->buf = NULL;
-    seg->size = size;
-    seg->fd = -1;
-}
-
 static inline void seg_set_buf(struct seg *seg, struct buf *buf, const uint8_t *data, size_t size)
 {
     seg->data = data;
     seg->buf = buf;
     seg->size = size;
+    seg->file_offset = 0;
     seg->fd = -1;
+}
+
+static inline void seg_set_memory(struct seg *seg, const void *data, size_t size)
+{
+    seg_set_buf(seg, NULL, data, size);
 }
 
 static inline struct seg seg_memory(const void *data, size_t size)
 {
-    return (struct seg){.data = data, .size = size, .fd = -1};
+    struct seg seg;
+
+    seg_set_memory(&seg, data, size);
+    return seg;
 }
 
 static inline struct seg seg_buf(struct buf *buf, const uint8_t *data, size_t size)
 {
-    return (struct seg){.data = data, .buf = buf, .size = size, .fd = -1};
+    struct seg seg;
+
+    seg_set_buf(&seg, buf, data, size);
+    return seg;
 }
 
 static inline struct seg seg_file(int fd, uint64_t offset, uint64_t size)

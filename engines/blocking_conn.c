@@ -23,18 +23,25 @@ static void blocking_notify(struct blocking_engine *e, const struct sendq_done *
     e->engine.events->on_sent(e->conn.ctx, done->cookie, done->bytes, done->what);
 }
 
+/* Nobody will take it. */
+static void blocking_drop_unsent(struct blocking_engine *e)
+{
+    struct sendq_done done;
+
+    while (sendq_drop(&e->conn.sendq, &done))
+        blocking_notify(e, &done);
+}
+
 static void blocking_end(struct blocking_engine *e, enum engine_reason reason, int err)
 {
     struct blocking_conn *c = &e->conn;
-    struct sendq_done done;
 
     c->state = BLOCKING_DEAD;
     c->reason = reason;
     c->err = err;
     blocking_syscall(e);
     close(c->fd);
-    while (sendq_drop(&c->sendq, &done))
-        blocking_notify(e, &done);
+    blocking_drop_unsent(e);
 }
 
 static void blocking_abort(struct blocking_engine *e)
@@ -132,15 +139,6 @@ void blocking_receive(struct blocking_engine *e, struct buf *buf, size_t room, u
 
 /* --- sending --- */
 
-/* Nobody will take it. */
-static void blocking_drop_unsent(struct blocking_engine *e)
-{
-    struct sendq_done done;
-
-    while (sendq_drop(&e->conn.sendq, &done))
-        blocking_notify(e, &done);
-}
-
 /* As epoll_send_failed: the peer's last words are read before the connection ends. */
 static void blocking_send_failed(struct blocking_engine *e, int err)
 {
@@ -221,19 +219,14 @@ static void blocking_flush(struct blocking_engine *e)
     }
 }
 
-/* Closes in order: see epoll_finish, which does the same. */
 static void blocking_finish(struct blocking_engine *e)
 {
     struct blocking_conn *c = &e->conn;
     uint64_t calls = 0;
 
-    bool unread = sock_discard(c->fd, &c->eof, &calls);
-    if (c->large && !unread && !c->eof) {
-        unread = sock_has_unsent(c->fd);
-        calls++;
-    }
+    bool lingers = sock_must_linger(c->fd, c->large, &c->eof, &calls);
     blocking_count(e, ENGINE_SYSTEM_CALLS, calls);
-    if (!unread || c->eof) {
+    if (!lingers) {
         blocking_end(e, ENGINE_CLOSED_LOCALLY, 0);
         return;
     }

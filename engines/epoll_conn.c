@@ -97,11 +97,18 @@ static void epoll_notify(struct epoll_engine *e, struct epoll_conn *c,
     e->engine.events->on_sent(c->ctx, done->cookie, done->bytes, done->what);
 }
 
-static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_reason reason,
-                      int err)
+/* Nobody will take it. */
+static void epoll_drop_unsent(struct epoll_engine *e, struct epoll_conn *c)
 {
     struct sendq_done done;
 
+    while (sendq_drop(&c->sendq, &done))
+        epoll_notify(e, c, &done);
+}
+
+static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_reason reason,
+                      int err)
+{
     if (c->state == EPOLL_DEAD)
         return;
     if (c->state == EPOLL_RETRIES || c->state == EPOLL_LINGERS)
@@ -113,8 +120,7 @@ static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_
     c->err = err;
     epoll_syscall(e);
     close(c->fd);
-    while (sendq_drop(&c->sendq, &done))
-        epoll_notify(e, c, &done);
+    epoll_drop_unsent(e, c);
     /* on_closed comes from epoll_settle alone: no caller up the stack meets another connection
      * in this one's place. */
     epoll_mark(e, c);
@@ -192,15 +198,6 @@ static bool epoll_reads(const struct epoll_conn *c)
 }
 
 /* --- sending --- */
-
-/* Nobody will take it. */
-static void epoll_drop_unsent(struct epoll_engine *e, struct epoll_conn *c)
-{
-    struct sendq_done done;
-
-    while (sendq_drop(&c->sendq, &done))
-        epoll_notify(e, c, &done);
-}
 
 /*
  * The peer is gone. It may have answered before; that answer is worth more than our failure, so
@@ -294,23 +291,13 @@ static void epoll_will_retry(struct epoll_engine *e)
         e->retry_ns = clock_ns() + EPOLL_RETRY_NS;
 }
 
-/*
- * Closes in order. A close with unread input sends a RST, and so does input that comes later; it
- * takes our own bytes that are still on their way with it. On a peer that sends on, or one whose
- * window holds bytes back: FIN, and wait until it has all of ours. What else a peer begins to
- * send after the close cannot be seen, and is its own trouble.
- */
 static void epoll_finish(struct epoll_engine *e, struct epoll_conn *c)
 {
     uint64_t calls = 0;
 
-    bool unread = sock_discard(c->fd, &c->eof, &calls);
-    if (c->large && !unread && !c->eof) {
-        unread = sock_has_unsent(c->fd);
-        calls++;
-    }
+    bool lingers = sock_must_linger(c->fd, c->large, &c->eof, &calls);
     epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
-    if (!unread || c->eof) {
+    if (!lingers) {
         epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
         return;
     }

@@ -5,19 +5,16 @@
  * when the last completion, notification and loan has come home.
  */
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "engines/io_uring_internal.h"
 
-/* Receives before a close; and how often one is looked at that lingers, since nothing tells when
- * a peer that sends on has acknowledged the last of ours. */
-#define URING_DISCARDS_MAX 64
-#define URING_LINGER_NS    NS_PER_MS
+/* How often a connection is looked at that lingers: nothing tells when a peer that sends on has
+ * acknowledged the last of ours. */
+#define URING_LINGER_NS NS_PER_MS
 
 static void uring_count_call(struct uring_engine *e)
 {
@@ -226,50 +223,27 @@ static void uring_conn_ending(struct uring_engine *e, struct uring_conn *c)
 
 /* --- closing in order --- */
 
-/* See epoll_finish, which does the same. True: there was something to read, or the peer's window
- * holds bytes back. */
-static bool uring_discard(struct uring_engine *e, struct uring_conn *c)
-{
-    char scratch[16384];
-    bool any = c->recv_dropped || c->stash != NULL;
-
-    c->recv_dropped = false;
-    for (int i = 0; i < URING_DISCARDS_MAX && !c->recv_ended; i++) {
-        ssize_t n = recv(c->fd, scratch, sizeof(scratch), MSG_DONTWAIT);
-        uring_count_call(e);
-        if (n < 0)
-            break;
-        if (n == 0)
-            c->recv_ended = true;
-        else
-            any = true;
-    }
-    if (c->large && !any && !c->recv_ended) {
-        uring_count_call(e);
-        any = sock_has_unsent(c->fd);
-    }
-    return any;
-}
-
 /* Everything is sent. On a peer that may send on: FIN now, and wait until it has taken it all. */
 static void uring_conn_close_in_order(struct uring_engine *e, struct uring_conn *c)
 {
-    int unacknowledged = 0;
+    bool unread = c->recv_dropped || c->stash != NULL; /* taken off the socket, and not read */
+    uint64_t calls = 0;
 
-    bool sends_on = uring_discard(e, c) && !c->recv_ended;
-    if (!c->lingers && sends_on) {
+    c->recv_dropped = false;
+    bool lingers = sock_must_linger(c->fd, c->large, &c->recv_ended, &calls);
+    if (!c->lingers && (lingers || unread) && !c->recv_ended) {
         c->lingers = true;
         e->lingering++;
-        uring_count_call(e);
+        calls++;
         shutdown(c->fd, SHUT_WR);
     }
-    if (c->lingers && !c->recv_ended) {
-        uring_count_call(e);
-        if (ioctl(c->fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged > 0) {
-            uint64_t retry_ns = clock_ns() + URING_LINGER_NS;
-            e->retry_ns = e->retry_ns < retry_ns ? e->retry_ns : retry_ns;
-            return;
-        }
+    if (c->lingers && !c->recv_ended)
+        calls++;
+    engine_count(&e->base, ENGINE_SYSTEM_CALLS, calls);
+    if (c->lingers && !c->recv_ended && !sock_is_acknowledged(c->fd)) {
+        uint64_t retry_ns = clock_ns() + URING_LINGER_NS;
+        e->retry_ns = e->retry_ns < retry_ns ? e->retry_ns : retry_ns;
+        return;
     }
     uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
 }

@@ -347,10 +347,15 @@ bool sock_has_unread(int fd)
     return ioctl(fd, FIONREAD, &unread) == 0 && unread > 0;
 }
 
-bool sock_has_unsent(int fd)
+bool sock_must_linger(int fd, bool large, bool *eof, uint64_t *calls)
 {
     int unsent = 0;
 
+    if (sock_discard(fd, eof, calls) && !*eof)
+        return true;
+    if (!large || *eof)
+        return false;
+    ++*calls;
     return ioctl(fd, SIOCOUTQNSD, &unsent) == 0 && unsent > 0;
 }
 

@@ -54,10 +54,16 @@ int sock_error(int fd);
  * if there was anything. *calls grows by the system calls made. */
 bool sock_discard(int fd, bool *eof, uint64_t *calls);
 bool sock_has_unread(int fd);
-/* Whether bytes have not even left yet, for want of the peer's window; false on unix sockets. */
-bool sock_has_unsent(int fd);
-/* A connection that never sent so much in one go has nothing unsent worth a system call at its
- * close: it lies within what every peer takes at once. */
+/*
+ * Before a close in order, with everything sent: whether to end with FIN and wait until the peer
+ * has it all (sock_is_acknowledged), or its own end. A close with unread input sends a RST, and so
+ * does input that comes later; it takes our own bytes that are still on their way with it: on a
+ * peer that sends on, or one whose window holds bytes back. What else a peer begins to send after
+ * the close cannot be seen, and is its own trouble. `large`: whether it ever sent
+ * SOCK_LARGE_SEND_BYTES in one go; less lies within what every peer takes at once, and is not
+ * worth the system call. Reads what is there; *eof and *calls as sock_discard.
+ */
+bool sock_must_linger(int fd, bool large, bool *eof, uint64_t *calls);
 #define SOCK_LARGE_SEND_BYTES (16u << 10)
 /* All that was sent has arrived at the peer's kernel, or never will. */
 bool sock_is_acknowledged(int fd);

@@ -206,7 +206,7 @@ static void judge_unstable(const struct judge *j)
     double trend = stats_theil_sen(rates, count) * (double)(count - 1) / median;
     double variation = stats_stddev(rates, count) / stats_mean(rates, count);
     if (fabs(trend) > TREND_MOST)
-        verdict(j, "unstable", "the rate %s by %.0f %% over the window (%zu slices)",
+        verdict(j, "unstable", "the rate %s by %.0f %% of its median over the window (%zu slices)",
                 trend > 0 ? "rose" : "fell", 100 * fabs(trend), count);
     else if (variation > VARIATION_MOST)
         verdict(j, "unstable", "the rate varied by %.0f %% over %zu slices", 100 * variation,

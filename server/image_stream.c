@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "proto/image_options.h"
 #include "proto/image_server.h"
 #include "server/images.h"
 #include "server/serve.h"
@@ -23,7 +24,7 @@ struct image_serve_options {
 static const char *const unknowns[] = {"skip", "not-found", NULL};
 
 #define FIELD(name) offsetof(struct image_serve_options, name)
-#define OF_STREAM   .group = "Image stream"
+#define OF_STREAM   .group = IMAGE_OPTIONS_GROUP
 #define OF_LIMITS   .group = "Image stream, what a client may cost"
 
 static const struct option_def image_options[] = {
@@ -34,27 +35,13 @@ static const struct option_def image_options[] = {
      .argument = "DIR",
      .help = "serve the files of a folder; default: three pictures that lab brings",
      OF_STREAM},
-    {.name = "contract",
-     .type = OPTION_CHOICE,
-     .offset = FIELD(contract),
-     .fallback = "nested",
-     .choices = image_contracts,
-     .help = "the image as a message of its own, or its fields in the answer",
-     OF_STREAM},
+    IMAGE_OPTIONS(struct image_serve_options),
     {.name = "unknown",
      .type = OPTION_CHOICE,
      .offset = FIELD(unknown),
      .fallback = "skip",
      .choices = unknowns,
      .help = "a name that is not there is left out, or fails the call",
-     OF_STREAM},
-    {.name = "frame-size",
-     .type = OPTION_SIZE,
-     .offset = FIELD(frame_bytes),
-     .fallback = "1MiB",
-     .min = H2_FRAME_LEAST,
-     .max = H2_FRAME_MOST,
-     .help = "largest DATA frame: announced, and sent if the other end takes it",
      OF_STREAM},
     {.name = "server-window",
      .type = OPTION_SIZE,
@@ -175,6 +162,7 @@ static int image_process_open(void **process, const void *options, struct lab_er
 
     if (images == NULL)
         return lab_fail(err, ENOMEM, "no memory for the images");
+    /* `learn` is the client's word; what it is to learn is the server's to choose. */
     if (strcmp(serve->images, "default") != 0 && strcmp(serve->images, "learn") != 0) {
         r = process_read(images, serve->images, err);
         list = images->folder.list;

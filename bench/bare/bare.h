@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bare_die.h"
+
 #define KIB          1024u
 #define HEAD         16u         /* connection number and op number, 8 bytes each */
 #define CHUNK_MAX    (64u * KIB) /* largest receive of an echo; longer messages take several */
@@ -34,17 +36,6 @@
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
-
-__attribute__((noreturn, format(printf, 1, 2))) static void die(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
 
 static inline uint64_t clock_ns(clockid_t id)
 {

@@ -3,6 +3,7 @@
  * or a file. The client lends its buffers to both directions (zero-copy), so that a packet is
  * copied once, by the server.
  */
+#include "bare_die.h"
 #include "bare_dpdk.h"
 
 #include <rte_eal.h>
@@ -30,17 +31,6 @@ static struct {
     struct rte_mbuf *of[QUEUE];
     unsigned head, tail;
 } queue;
-
-__attribute__((noreturn, format(printf, 1, 2))) static void give_up(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
 
 static inline struct rte_mbuf *mbuf_of(void *frame)
 {
@@ -70,7 +60,7 @@ static void start_eal(bool server, int cpu, unsigned number, unsigned room)
              "net_memif0,role=%s,socket=" LINK_NAME "%u,bsize=%u,rsize=%u%s",
              server ? "server" : "client", number, room, RING_LOG2, server ? "" : ",zero-copy=yes");
     if (rte_eal_init(sizeof(args) / sizeof(*args) - 1, args) < 0)
-        give_up("DPDK does not start: %s", rte_strerror(rte_errno));
+        die("DPDK does not start: %s", rte_strerror(rte_errno));
 }
 
 void link_open(bool server, int cpu, unsigned number, unsigned mtu)
@@ -88,11 +78,11 @@ void link_open(bool server, int cpu, unsigned number, unsigned mtu)
     pool = rte_pktmbuf_pool_create("frames", frames, CACHE, FRAME_PRIVATE,
                                    (uint16_t)(RTE_PKTMBUF_HEADROOM + room), SOCKET_ID_ANY);
     if (!pool)
-        give_up("no memory for %u frames of %u bytes: %s", frames, room, rte_strerror(rte_errno));
+        die("no memory for %u frames of %u bytes: %s", frames, room, rte_strerror(rte_errno));
     if (rte_eth_dev_count_avail() != 1 || rte_eth_dev_configure(0, 1, 1, &conf) ||
         rte_eth_rx_queue_setup(0, 0, 1u << RING_LOG2, 0, NULL, pool) ||
         rte_eth_tx_queue_setup(0, 0, 1u << RING_LOG2, 0, NULL) || rte_eth_dev_start(0))
-        give_up("memif does not start: %s", rte_strerror(rte_errno));
+        die("memif does not start: %s", rte_strerror(rte_errno));
 }
 
 bool link_is_up(void)

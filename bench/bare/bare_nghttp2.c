@@ -637,6 +637,7 @@ static void run_server(char *buffer)
     watch(EPOLL_CTL_ADD, listener, EPOLLIN, (uint64_t)listener);
     while (!serve(listener, stop, callbacks, buffer))
         ;
+    nghttp2_session_callbacks_del(callbacks);
     print_server_ops(&meter.now, rpcs_served);
 }
 
@@ -771,6 +772,7 @@ static void run_client(char *buffer)
 {
     nghttp2_session_callbacks *callbacks = make_callbacks();
     struct conn **conns = zeroed(opt.connections, sizeof(*conns));
+    struct rpc *rpcs = zeroed(opt.connections * more.streams, sizeof(*rpcs));
     struct epoll_event events[EVENTS];
 
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_answer_data);
@@ -781,10 +783,8 @@ static void run_client(char *buffer)
         conns[i] = open_conn(connect_one(), i, callbacks);
     start_window();
     for (unsigned i = 0; i < opt.connections; i++) {
-        struct rpc *rpcs = zeroed(more.streams, sizeof(*rpcs));
-
         for (unsigned j = 0; j < more.streams; j++)
-            ask(conns[i], &rpcs[j], now_ns());
+            ask(conns[i], &rpcs[i * more.streams + j], now_ns());
         send_all(conns[i]);
     }
     while (!window_over) {
@@ -798,13 +798,11 @@ static void run_client(char *buffer)
         }
     }
     print_meter();
-}
-
-/* What a bare loop has taken it keeps until it ends. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "detect_leaks=0";
+    for (unsigned i = 0; i < opt.connections; i++)
+        close_conn(conns[i]);
+    nghttp2_session_callbacks_del(callbacks);
+    free(rpcs);
+    free(conns);
 }
 
 int main(int argc, char **argv)
@@ -822,5 +820,6 @@ int main(int argc, char **argv)
         run_server(buffer);
     else
         run_client(buffer);
+    free(buffer);
     return 0;
 }

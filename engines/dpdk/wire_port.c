@@ -464,8 +464,7 @@ static int wire_start(struct wire *wire, struct lab_error *err)
 
     if (r != 0 && wire->config.driver == WIRE_MEMIF)
         return lab_fail(err, ECONNREFUSED,
-                        "no process listens on the memif socket @%s: start the "
-                        "server first",
+                        "no process listens on the memif socket %s: start the server first",
                         wire->device);
     if (r != 0)
         return device_fail(wire, r, err);

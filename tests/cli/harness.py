@@ -109,10 +109,10 @@ class LabCase(unittest.TestCase):
         except subprocess.TimeoutExpired as hang:
             self.fail(f"lab {' '.join(map(str, words))} hung; so far: {hang.stdout} {hang.stderr}")
 
-    def start(self, *words, env=None, **options):
-        """Starts lab and goes on; it is ended after the test if it still runs."""
+    def launch(self, *words, env=None, **options):
+        """Starts a program and goes on; it is ended after the test if it still runs."""
         process = subprocess.Popen(
-            [LAB, *map(str, words)],
+            list(map(str, words)),
             cwd=self.folder,
             env=self.environment(**(env or {})),
             stdin=subprocess.DEVNULL,
@@ -125,15 +125,23 @@ class LabCase(unittest.TestCase):
         self._started.append(process)
         return process
 
+    def start(self, *words, **options):
+        """The same of lab."""
+        return self.launch(LAB, *words, **options)
+
+    def address_of(self, process, what, ready=r"listening on (\S+)"):
+        """Where a program that was launched says on stdout that it listens."""
+        line = process.stdout.readline()
+        found = re.match(ready, line)
+        if not found:
+            process.kill()
+            self.fail(f"{what} said {line!r}: {process.communicate()[1]}")
+        return found.group(1)
+
     def serve(self, *words, workload="echo", listen="127.0.0.1:0", **options):
         """Starts `lab serve`, waits until it listens: (process, address)."""
         process = self.start("serve", workload, "--listen", listen, *words, **options)
-        line = process.stdout.readline()
-        found = re.match(r"listening on (\S+)", line)
-        if not found:
-            process.kill()
-            self.fail(f"lab serve said {line!r}: {process.communicate()[1]}")
-        return process, found.group(1)
+        return process, self.address_of(process, "lab serve")
 
     def finish(self, process, signal_number=None, timeout_s=TIMEOUT_S):
         """Sends the signal, waits for the end: (exit code, stdout, stderr)."""

@@ -7,7 +7,8 @@ import subprocess
 import time
 import unittest
 
-from harness import EXIT_INTERRUPTED, EXIT_UNAVAILABLE, LAB, SLOWER, TIMEOUT_S, LabCase, main
+from harness import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNAVAILABLE
+from harness import LAB, SLOWER, TIMEOUT_S, LabCase, main
 
 SHORT = ("-q", "-r", "1", "-d", "100ms", "-w", "20ms", "-c", "4")
 NOBODY = 65534
@@ -264,6 +265,24 @@ class Refused(Links):
             "epoll cannot run here: it does not run over memif",
             "lo, lo6, unix, veth, tap",
         )
+
+    def test_a_stack_in_user_space_and_a_server_on_loopback(self):
+        for address in ("127.0.0.1:8888", "[::1]:8888", "unix:/run/none"):
+            text = self.refused("-e", "dpdk", "--server", address)
+            if "not built in" in text:
+                self.skipTest("dpdk is not built in")
+            self.assert_says(text, "not on this host's loopback")
+            self.assertNotIn("round", text)
+
+    def test_a_memif_server_that_is_not_there(self):
+        result = self.lab(
+            "run", "echo", "-e", "dpdk", "-r", "1", "-n", "1", "--server", "198.18.0.1:8888",
+            "--link", "memif:device=@lab-nobody",
+        )  # fmt: skip
+        if "not built in" in result.stderr:
+            self.skipTest("dpdk is not built in")
+        self.assertEqual(result.returncode, EXIT_FAILED, result.stderr)
+        self.assert_says(result.stderr, "listens on the memif socket @lab-nobody")
 
     def test_two_kernel_ends_of_a_tap(self):
         if not os.access("/dev/net/tun", os.R_OK | os.W_OK):

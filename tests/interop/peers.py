@@ -97,23 +97,8 @@ class PeerCase(harness.LabCase):
 
     def peer(self, *words, ready=r"listening on (\S+)", env=None):
         """Starts a program that says on stdout where it listens: (process, address)."""
-        process = subprocess.Popen(
-            [str(word) for word in words],
-            cwd=self.folder,
-            env=self.environment(PYTHONPATH=HERE, **(env or {})),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-        )
-        self._started.append(process)
-        line = process.stdout.readline()
-        found = re.search(ready, line)
-        if not found:
-            process.kill()
-            self.fail(f"{words[0]} said {line!r}: {process.communicate()[1]}")
-        return process, found.group(1)
+        process = self.launch(*words, env={"PYTHONPATH": HERE, **(env or {})})
+        return process, self.address_of(process, words[0], ready)
 
     def tool(self, *words, timeout_s=harness.TIMEOUT_S):
         """Runs a program to its end."""

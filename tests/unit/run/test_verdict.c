@@ -187,7 +187,7 @@ Test(verdict, unstable_by_trend, .init = setup, .fini = teardown)
     slices(20, 1000, 5, 0); /* 95 of 1047 in the middle */
     HOLDS_NOT("unstable");
     slices(20, 1000, 6, 0); /* 114 of 1057 */
-    HOLDS("unstable", "rose by 11 %", "20 slices");
+    HOLDS("unstable", "rose by 11 % of its median", "20 slices");
     slices(20, 1000, -6, 0);
     HOLDS("unstable", "fell by 12 %");
 }
