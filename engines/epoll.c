@@ -363,7 +363,7 @@ static int epoll_probe_busy_poll(const struct epoll_options *options, struct eng
     if (fd >= 0)
         close(fd);
     engine_caps_add(caps, "busy polling", CAP_NATIVE,
-                    "no effect over loopback, unix sockets and drivers without a NAPI id");
+                    "loopback, unix sockets and drivers without a NAPI id are not polled");
     return r;
 }
 

@@ -386,7 +386,7 @@ static void uring_describe_asked(const struct uring_ring *ring, const struct uri
         engine_caps_add(caps, "busy polling", CAP_ABSENT, "needs Linux 6.9");
     else if (options->napi_ns != 0)
         engine_caps_add(caps, "busy polling", CAP_NATIVE,
-                        "no effect over loopback, unix sockets and drivers without a NAPI id");
+                        "loopback, unix sockets and drivers without a NAPI id are not polled");
 }
 
 void uring_ring_describe(const struct uring_ring *ring, const struct uring_options *options,

@@ -32,13 +32,13 @@ static uint8_t *writer_reserve(struct h2_writer *w, size_t size)
     if (last != NULL && last->data + last->size == at)
         last->size += size;
     else
-        w->out->segs[w->count++] = seg_memory(at, size);
+        seg_set_memory(&w->out->segs[w->count++], at, size);
     return at;
 }
 
 static void writer_refer(struct h2_writer *w, const uint8_t *data, size_t size)
 {
-    w->out->segs[w->count++] = seg_memory(data, size);
+    seg_set_memory(&w->out->segs[w->count++], data, size);
     w->bytes += size;
 }
 

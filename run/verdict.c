@@ -26,6 +26,7 @@
 #define FREQUENCY_MOST     0.05
 #define OPS_LEAST          30
 #define SLICES_MAX         64
+#define EVIDENCE_BYTES     200
 #define SIDES_MAX          32 /* sets of CPUs that processes of a trial are pinned to */
 
 struct judge {
@@ -241,21 +242,22 @@ static void cpus_add_own(struct cpu_use *use, const struct run_process *processe
             use->own_ns += (double)processes[i].record->process->cpu_ns;
 }
 
-__attribute__((format(printf, 2, 3))) static void evidence_add(char evidence[200],
+__attribute__((format(printf, 2, 3))) static void evidence_add(char evidence[EVIDENCE_BYTES],
                                                                const char *format, ...)
 {
     size_t used = strlen(evidence);
     va_list args;
 
-    if (used > 0 && used + 2 < 200)
-        used += (size_t)snprintf(evidence + used, 200 - used, ", ");
+    if (used > 0 && used + 2 < EVIDENCE_BYTES)
+        used += (size_t)snprintf(evidence + used, EVIDENCE_BYTES - used, ", ");
     va_start(args, format);
-    vsnprintf(evidence + used, 200 - used, format, args);
+    vsnprintf(evidence + used, EVIDENCE_BYTES - used, format, args);
     va_end(args);
 }
 
 /* Both come in ticks: a tick more or less of a CPU says nothing. */
-static void disturbed_cpus(const struct judge *j, struct cpu_use *use, char evidence[200])
+static void disturbed_cpus(const struct judge *j, struct cpu_use *use,
+                           char evidence[EVIDENCE_BYTES])
 {
     const struct hostwatch *before = j->facts->before, *after = j->facts->after;
     double window_ns = (double)(after->at_ns - before->at_ns) * use->count;
@@ -287,7 +289,7 @@ static void disturbed_cpus(const struct judge *j, struct cpu_use *use, char evid
 
 /* Each set of CPUs that a process was pinned to, once. */
 static void disturbed_by(const struct judge *j, const struct run_process *processes, size_t count,
-                         const char **seen, size_t *seen_count, char evidence[200])
+                         const char **seen, size_t *seen_count, char evidence[EVIDENCE_BYTES])
 {
     for (size_t i = 0; i < count; i++) {
         struct cpu_use use = {0};
@@ -311,7 +313,7 @@ static void judge_disturbed(const struct judge *j)
     const struct hostwatch *before = j->facts->before, *after = j->facts->after;
     const char *seen[SIDES_MAX];
     size_t seen_count = 0;
-    char evidence[200] = "";
+    char evidence[EVIDENCE_BYTES] = "";
 
     if (before == NULL || after == NULL)
         return;
@@ -398,26 +400,31 @@ static bool is_one_of(const char *name, const char *const *names)
     return false;
 }
 
-static void mark_emulated(const struct judge *j, const char *side,
-                          const struct run_process *process)
+/* What an engine does by other means than its own, and what was asked of it in vain. */
+static void mark_side(const struct judge *j, const char *side, const struct run_process *process)
 {
+    static const struct {
+        const char *state, *id, *verb;
+    } marks[] = {{"emulated", "emulated", "is emulated"},
+                 {"no effect", "no-effect", "has no effect"}};
     const Lab__Ready *ready = process->ready;
 
-    for (size_t k = 0; ready != NULL && k < ready->n_capabilities; k++)
-        if (strcmp(ready->capabilities[k]->state, "emulated") == 0 &&
-            !is_one_of(ready->capabilities[k]->name, j->c->unused))
-            watermark(j, "emulated", "%s: %s is emulated%s%s", side, ready->capabilities[k]->name,
-                      ready->capabilities[k]->note[0] != '\0' ? ": " : "",
-                      ready->capabilities[k]->note);
+    for (size_t k = 0; ready != NULL && k < ready->n_capabilities; k++) {
+        const Lab__Capability *cap = ready->capabilities[k];
+        for (size_t m = 0; m < sizeof(marks) / sizeof(marks[0]); m++)
+            if (strcmp(cap->state, marks[m].state) == 0 && !is_one_of(cap->name, j->c->unused))
+                watermark(j, marks[m].id, "%s: %s %s%s%s", side, cap->name, marks[m].verb,
+                          cap->note[0] != '\0' ? ": " : "", cap->note);
+    }
 }
 
 /* Processes of a side are alike: the first one speaks for them. */
 static void mark_capabilities(const struct judge *j)
 {
     if (j->trial->clients_count > 0)
-        mark_emulated(j, "client", &j->trial->clients[0]);
+        mark_side(j, "client", &j->trial->clients[0]);
     if (j->trial->servers_count > 0)
-        mark_emulated(j, "server", &j->trial->servers[0]);
+        mark_side(j, "server", &j->trial->servers[0]);
 }
 
 static void mark_drops(const struct judge *j)

@@ -127,7 +127,7 @@ void dpdk_fill_caps(const struct engine_config *config, const char *how, struct 
     wire_host_iova(note, sizeof(note));
     engine_caps_add(caps, "IOVA", CAP_NATIVE, note);
     if (config->cc != NULL)
-        engine_caps_add(caps, "congestion control", CAP_ABSENT, "lwIP has NewReno only");
+        engine_caps_add(caps, "congestion control", CAP_NO_EFFECT, "lwIP has NewReno only");
 }
 
 int dpdk_probe(const struct engine_config *config, struct engine_caps *caps, struct lab_error *err)

@@ -435,9 +435,11 @@ Test(verdict, marks_of_clocks, .init = setup, .fini = teardown)
 Test(verdict, marks_of_capabilities, .init = setup, .fini = teardown)
 {
     cr_assert_null(marked("emulated"));
+    record_add_capability(fake.trial->servers[0].ready, "congestion control", "no effect", "");
     record_add_capability(fake.trial->servers[0].ready, "file segments", "emulated", "read, sent");
     record_add_capability(fake.trial->servers[0].ready, "zero-copy", "no effect", "");
     cr_assert_str_eq(marked("emulated"), "server: file segments is emulated: read, sent");
+    cr_assert_str_eq(marked("no-effect"), "server: congestion control has no effect");
     static const char *const unused[] = {"other", "file segments", NULL};
     fake.c->unused = unused;
     cr_assert_null(marked("emulated"), "a workload without files");
