@@ -148,7 +148,7 @@ struct measured {
 };
 
 /* Sleeps until at_ns, and watches the channel meanwhile. 0: it is time; 1: stopped; -errno. An
- * End moves *end_ns. */
+ * End moves *end_ns; one who asks the time is answered. */
 static int sleep_until(uint64_t at_ns, uint64_t *end_ns)
 {
     for (;;) {
@@ -162,19 +162,22 @@ static int sleep_until(uint64_t at_ns, uint64_t *end_ns)
         bool end = order->what_case == LAB__ORDER__WHAT_END;
         if (end && end_ns != NULL)
             *end_ns = order->end->t1_ns;
+        if (order->what_case == LAB__ORDER__WHAT_CLOCK)
+            r = say_clock();
         lab__order__free_unpacked(order, NULL);
         if (stop)
             return 1;
+        if (r < 0)
+            return r;
         if (end)
             return 0;
     }
 }
 
-static void take_before(const struct child_side *side, struct measured *m)
+static void take_before(struct measured *m)
 {
     snapshot_take(&m->before);
     m->t0_ns = m->before.at_ns;
-    side->sample(side->context, 0, m->t0_ns);
 }
 
 static void take_after(const struct child_side *side, struct measured *m, unsigned index)
@@ -191,7 +194,8 @@ static int measure_window(const struct child_side *side, const Lab__Order__Windo
     int r = sleep_until(window->t0_ns, NULL);
     if (r != 0)
         return r;
-    take_before(side, m);
+    take_before(m);
+    side->sample(side->context, 0, m->t0_ns);
     for (unsigned i = 1; i <= CHILD_SLICES; i++) {
         uint64_t length_ns = window->t1_ns - window->t0_ns;
         r = sleep_until(window->t0_ns + length_ns * i / CHILD_SLICES, NULL);
@@ -204,16 +208,19 @@ static int measure_window(const struct child_side *side, const Lab__Order__Windo
     return 0;
 }
 
-/* An open-ended one: the clients end it, by themselves or through the controller. */
+/* An open-ended one: the clients end it, by themselves or through the controller. Of so many ops
+ * every one counts, so counters are read before the first can come, not when the scheduler lets
+ * this thread run at t0. */
 static int measure_until_finished(const struct child_side *side, const Lab__Order__Window *window,
                                   struct measured *m)
 {
     uint64_t t0_ns, t1_ns, end_ns = 0;
-    int r = sleep_until(window->t0_ns, NULL);
 
+    side->sample(side->context, 0, clock_ns());
+    int r = sleep_until(window->t0_ns, NULL);
     if (r != 0)
         return r;
-    take_before(side, m);
+    take_before(m);
     if (side->wait_finished == NULL) {
         r = sleep_until(CLOCK_NEVER, &end_ns);
         if (r != 0)

@@ -40,7 +40,8 @@ struct member {
     bool broke;                 /* it sent what is no message */
     struct lab_error complaint; /* ... why not; "" if that is not known */
     bool elsewhere;             /* on another host, for all that is known */
-    uint64_t asked_ns;          /* what time it is there; 0: it has answered */
+    uint64_t asked_ns;          /* what time it is there; 0: it has answered; CLOCK_NEVER: only
+                                 * whether it answers counts */
     struct offset clock;
 };
 
@@ -85,7 +86,7 @@ static void member_take_record(struct member *member, Lab__Report *report)
 
 static void member_take_clock(struct member *member, uint64_t theirs_ns)
 {
-    if (member->asked_ns != 0)
+    if (member->asked_ns != 0 && member->asked_ns != CLOCK_NEVER)
         offset_add(&member->clock, member->asked_ns, theirs_ns, clock_ns());
     member->asked_ns = 0;
 }
@@ -440,11 +441,11 @@ static uint64_t member_time(const struct member *member, uint64_t ours_ns)
     return ours_ns + (uint64_t)offset_ns(&member->clock);
 }
 
-static int trial_send_window(struct trial *trial)
+/* From when on there is load, and what is measured of it. */
+static void trial_set_window(struct trial *trial)
 {
     const struct run_case *c = trial->run_case;
     uint64_t head_start_ns = TRIAL_HEAD_START_NS;
-    int r = 0;
 
     for (size_t i = 0; i < trial->count; i++)
         if (head_start_ns < TRIAL_HEAD_START_NS + trial->members[i].clock.round_trip_ns)
@@ -452,7 +453,13 @@ static int trial_send_window(struct trial *trial)
     trial->start_ns = clock_ns() + head_start_ns;
     trial->t0_ns = trial->start_ns + c->warmup_ns;
     trial->t1_ns = c->asked_ops != 0 ? 0 : trial->t0_ns + c->duration_ns;
-    for (size_t i = 0; i < trial->count && r == 0; i++) {
+}
+
+static int trial_tell_window(struct trial *trial, size_t from, size_t to)
+{
+    int r = 0;
+
+    for (size_t i = from; i < to && r == 0; i++) {
         struct member *member = &trial->members[i];
         Lab__Order__Window window = LAB__ORDER__WINDOW__INIT;
         Lab__Order order = LAB__ORDER__INIT;
@@ -465,6 +472,37 @@ static int trial_send_window(struct trial *trial)
         r = trial_tell(trial, member, &order, "when it was told the window");
     }
     return r;
+}
+
+/* An open-ended window is open on every server before a client hears of it: a server answers what
+ * the time is after it has read its counters. */
+static int trial_await_servers(struct trial *trial)
+{
+    static const char when[] = "when its window was to open";
+    Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
+    Lab__Order order = LAB__ORDER__INIT;
+    int r = 0;
+
+    order.what_case = LAB__ORDER__WHAT_CLOCK;
+    order.clock = &clock;
+    for (size_t i = 0; i < trial->servers && r == 0; i++) {
+        trial->members[i].asked_ns = CLOCK_NEVER;
+        r = trial_tell(trial, &trial->members[i], &order, when);
+    }
+    if (r == 0)
+        r = trial_wait_all(trial, 0, has_clock, clock_ns() + TRIAL_CLOCK_NS, when);
+    if (r == 0 && clock_ns() + TRIAL_HEAD_START_NS / 2 > trial->start_ns)
+        trial_set_window(trial); /* too late for the clients */
+    return r;
+}
+
+static int trial_send_window(struct trial *trial)
+{
+    trial_set_window(trial);
+    int r = trial_tell_window(trial, 0, trial->servers);
+    if (r == 0 && trial->t1_ns == 0)
+        r = trial_await_servers(trial);
+    return r != 0 ? r : trial_tell_window(trial, trial->servers, trial->count);
 }
 
 /* The clients have finished: so have the servers. */
