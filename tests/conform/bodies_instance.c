@@ -454,10 +454,11 @@ static void open_close_alone(struct world *world)
     }
     world->spec.ops->close(NULL);
     CHECK(count_entries("/proc/self/fd") == files, "files are left");
-    /* The kernel ends a ring's threads in its own time. */
-    for (unsigned i = 0; i < 2000 && count_entries("/proc/self/task") != threads; i++)
+    /* The kernel ends a ring's threads in its own time, so one that was on its way out may also
+     * have been counted at first. */
+    for (unsigned i = 0; i < 2000 && count_entries("/proc/self/task") > threads; i++)
         nanosleep(&(struct timespec){.tv_nsec = 10 * NS_PER_MS}, NULL);
-    CHECK(count_entries("/proc/self/task") == threads, "threads are left");
+    CHECK(count_entries("/proc/self/task") <= threads, "threads are left");
 }
 
 /* Names, descriptions and the rows of all counters are there. */
