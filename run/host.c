@@ -133,6 +133,7 @@ static void read_clock(struct run_env *env)
     unsigned cost_ns = clock_read_cost_ns();
 
     fact(env, "clocksource", found);
+    fact(env, "clock_way", clock_way());
     fact_format(env, "clock_read_ns", "%u", cost_ns);
     if (cost_ns > 200)
         warn(env, "slow-clock", "reading the clock takes a system call: every op pays for it",

@@ -25,9 +25,9 @@ static const char *fact(const struct run_env *env, const char *name)
 Test(host, facts_are_clean_and_each_is_there_once)
 {
     static const char *const always[] = {
-        "kernel",    "cpu",      "clocksource", "congestion_control",
-        "somaxconn", "tcp_mem",  "fd_limit",    "io_uring_disabled",
-        "governor",  "compiler", "frequency_hz"};
+        "kernel",    "cpu",         "clocksource", "clock_way",         "congestion_control",
+        "somaxconn", "tcp_mem",     "fd_limit",    "io_uring_disabled", "governor",
+        "compiler",  "frequency_hz"};
     struct run_env env;
 
     run_env_read(&env);
