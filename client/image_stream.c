@@ -87,6 +87,7 @@ enum {
     FIRST_IMAGE_NS,
     IMAGE_NS,
     IMAGE_GAP_NS,
+    STALLED_NS,
 };
 
 static const struct metric_def image_metrics[] = {
@@ -100,6 +101,8 @@ static const struct metric_def image_metrics[] = {
      "an image, from its op's start to its last byte"},
     {"image_gap_ns", "ns", METRIC_HISTOGRAM, METRIC_LESS, "", "client",
      "an image, from the end of the one before it to its own"},
+    {"stalled_ns", "ns", METRIC_HISTOGRAM, METRIC_LESS, "", "client",
+     "an op, while all had come that the client's windows let through, till the next of it came"},
     {0},
 };
 
@@ -110,7 +113,9 @@ static const struct metric_view image_views[] = {
     {"first image, p99", "first_image_ns", METRIC_VIEW_PERCENTILE, 99, false},
     {"gap between images, p50", "image_gap_ns", METRIC_VIEW_PERCENTILE, 50, false},
     {"gap between images, p99", "image_gap_ns", METRIC_VIEW_PERCENTILE, 99, false},
-    {"held by flow control, an op", "h2_stalled_ns", METRIC_VIEW_TIME_PER_OP, 0, true},
+    {"stalled by flow control, p50", "stalled_ns", METRIC_VIEW_PERCENTILE, 50, false},
+    {"stalled by flow control, p99", "stalled_ns", METRIC_VIEW_PERCENTILE, 99, false},
+    {"stalled, as the server counts", "h2_stalled_ns", METRIC_VIEW_TIME_PER_OP, 0, true},
     {"window of the client", "h2_window_bytes", METRIC_VIEW_BYTES, 0, false},
     {0},
 };
@@ -162,10 +167,12 @@ static void image_here(void *context, unsigned slot, unsigned nth, uint64_t byte
     state->last_ns[slot] = now_ns;
 }
 
-static void image_done(void *context, unsigned slot, uint64_t bytes)
+static void image_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
 {
     struct image_state *state = context;
-    load_op_done(state->conn, slot, bytes);
+    uint64_t now_ns = load_op_done(state->conn, slot, bytes);
+
+    load_record(state->conn, STALLED_NS, now_ns, held_ns);
 }
 
 static void image_failed(void *context, unsigned slot, const char *kind, const char *text)

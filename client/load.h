@@ -80,8 +80,9 @@ struct client_workload {
     void (*start)(void *state, unsigned slot, uint64_t op);
 };
 
-/* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction. */
-void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes);
+/* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction.
+ * Returns when that was, for load_record: a clock was read for it. */
+uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes);
 void load_op_first_byte(struct load_conn *conn, unsigned slot);
 /* A failed op that leaves its connection usable; kind is static. */
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example);

@@ -135,12 +135,13 @@ static void conn_leave(struct load_worker *worker, struct load_conn *conn)
     pump_close(&conn->pump, worker->config->options.close == LOAD_CLOSE_RST);
 }
 
-void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
+uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
 {
     struct load_worker *worker = conn->worker;
     struct load_slot *s = &conn->slots[slot];
+    uint64_t now_ns = clock_ns();
 
-    worker->now_ns = clock_ns();
+    worker->now_ns = now_ns;
     counter_add(&worker->ops_done, 1);
     if (in_window(worker, worker->now_ns)) {
         worker->window_ops++;
@@ -159,6 +160,7 @@ void load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
     /* A round of the engine may hold many answers: what falls due meanwhile does not wait. */
     if (worker->open_loop && worker->phase == WORKER_RUNNING)
         schedule_run(worker);
+    return now_ns;
 }
 
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example)

@@ -12,9 +12,10 @@
 
 #include "proto/h2_internal.h"
 
-#define H2_SLICE_BYTES 16384u /* a server looks so often whether the connection has been ended */
-#define H2_SECOND_NS   1000000000ull
-#define H2_BOMB        4u /* times header_bytes: no mistake any more */
+#define H2_SLICE_BYTES    16384u /* a server looks so often whether the connection has been ended */
+#define H2_SECOND_NS      1000000000ull
+#define H2_WINDOW_DEFAULT 65535u
+#define H2_BOMB           4u /* times header_bytes: no mistake any more */
 
 /* Newer versions count them too, and return this. */
 #define H2_TOO_MANY_CONTINUATIONS (-905)
@@ -123,6 +124,7 @@ static void window_measured(struct h2 *h2)
 void h2_stream_begin(struct h2 *h2, struct h2_stream *stream)
 {
     stream->h2 = h2;
+    h2_held_begin(&stream->grants, h2->granted_bytes);
     stream->previous = NULL;
     stream->next = h2->streams;
     if (h2->streams != NULL)
@@ -145,6 +147,7 @@ static void stream_over(struct h2_stream *stream, uint32_t code)
     if (stream->next != NULL)
         stream->next->previous = stream->previous;
     h2->streams_count--;
+    h2_held_over(stream);
     if (stream->body_left > 0)
         h2->bodies--;
     stream->id = 0;
@@ -160,14 +163,14 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 
 /* RFC 9113, 6.9.1. Looked at here since the library takes a frame piece by piece, and opens the
  * window again in the middle of one. */
-static void check_window(struct h2 *h2, const nghttp2_frame_hd *hd)
+static void check_window(struct h2 *h2, struct h2_stream *stream, const nghttp2_frame_hd *hd)
 {
     nghttp2_session *session = h2->session;
     int32_t id = hd->stream_id;
 
     if ((int64_t)hd->length > nghttp2_session_get_local_window_size(session))
         h2_fail(h2, NGHTTP2_FLOW_CONTROL_ERROR, H2_CLOSED_PROTOCOL);
-    else if (stream_of(session, id) != NULL &&
+    else if (stream != NULL &&
              (int64_t)hd->length > nghttp2_session_get_stream_local_window_size(session, id))
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FLOW_CONTROL_ERROR);
 }
@@ -191,6 +194,17 @@ static void check_number(struct h2 *h2, uint32_t id)
     h2->last_id = id;
 }
 
+static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
+{
+    struct h2_stream *stream = stream_of(h2->session, hd->stream_id);
+
+    check_window(h2, stream, hd);
+    if (!h2->worker->options.server)
+        h2_held_arrives(h2, stream, hd->length);
+    if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
+        count_control(h2);
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2 *h2 = user;
@@ -204,9 +218,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         h2->continuations = 0;
         check_number(h2, (uint32_t)hd->stream_id);
     } else if (hd->type == NGHTTP2_DATA) {
-        check_window(h2, hd);
-        if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
-            count_control(h2);
+        begin_data(h2, hd);
     } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
     } else if (hd->type == NGHTTP2_PRIORITY || hd->type > NGHTTP2_CONTINUATION) {
@@ -301,6 +313,8 @@ static void received_on_stream(struct h2 *h2, struct h2_stream *stream, const ng
 
     stream->ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat != NGHTTP2_HCAT_PUSH_RESPONSE) {
+        if (!stream->in_trailers)
+            h2_held_headers(stream);
         events->headers(stream);
         stream->in_trailers = true;
     }
@@ -322,6 +336,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
         stream = stream_of(session, frame->hd.stream_id);
+        if (frame->hd.type == NGHTTP2_DATA && !h2->worker->options.server)
+            h2_held_arrived(h2, stream);
         if (stream != NULL && !h2->deaf)
             received_on_stream(h2, stream, frame);
         break;
@@ -340,16 +356,36 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 
 /* An answer is out, and the other end still sends: it need not (RFC 9113, 8.1). Not before, since
  * a reset takes what is queued of its stream with it. */
+static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
+{
+    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        return;
+    struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
+    if (stream != NULL && !stream->ended)
+        h2_reset(stream, H2_NO_ERROR);
+}
+
+/* What the other end is granted. */
+static void client_sent(struct h2 *h2, const nghttp2_frame *frame)
+{
+    struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
+
+    if (frame->hd.type == NGHTTP2_WINDOW_UPDATE && (frame->hd.stream_id == 0 || stream != NULL))
+        h2_held_granted(h2, stream, (uint32_t)frame->window_update.window_size_increment);
+    else if (frame->hd.type == NGHTTP2_SETTINGS)
+        for (size_t i = 0; i < frame->settings.niv; i++)
+            if (frame->settings.iv[i].settings_id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)
+                h2_held_settings(h2, frame->settings.iv[i].value);
+}
+
 static int on_sent_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2 *h2 = user;
 
-    if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
-        !h2->worker->options.server)
-        return 0;
-    struct h2_stream *stream = stream_of(session, frame->hd.stream_id);
-    if (stream != NULL && !stream->ended)
-        h2_reset(stream, H2_NO_ERROR);
+    if (h2->worker->options.server)
+        server_sent(h2, frame);
+    else
+        client_sent(h2, frame);
     return 0;
 }
 
@@ -475,7 +511,8 @@ static int begin_settings(struct h2 *h2)
 
     if (entries[1].value < H2_FRAME_LEAST)
         entries[1].value = H2_FRAME_LEAST;
-    h2->window_bytes = options->window_bytes;
+    h2->window_bytes = h2->granted_bytes = options->window_bytes;
+    h2_held_begin(&h2->grants, H2_WINDOW_DEFAULT);
     meter_most(h2->worker->meter, H2_WINDOW_BYTES, options->window_bytes);
     return nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, entries,
                                    sizeof(entries) / sizeof(*entries)) == 0 &&
@@ -524,7 +561,7 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
     meter_most(h2->worker->meter, H2_POOL_BYTES, h2->worker->pool.system_bytes);
     bool time = h2->wants_time;
     h2->wants_time = false;
-    return time ? PROTO_TIME : PROTO_OK;
+    return (time ? PROTO_TIME : PROTO_OK) | h2_held_wants(h2);
 }
 
 /* RFC 9113, 6.8: a notice that names no stream, and when the other end has answered a PING behind
@@ -625,6 +662,7 @@ int h2_tick(struct h2 *h2, uint64_t now_ns, uint64_t *next_ns)
     int r = h2_begin(h2);
     if (r < 0)
         return r;
+    h2_held_tick(h2, now_ns);
     tick_stall(h2, now_ns);
     tick_limits(h2, now_ns, next_ns);
     if (tick_is_silent(h2, now_ns, next_ns)) {

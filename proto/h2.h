@@ -22,6 +22,7 @@ struct nghttp2_option;
 #define H2_FRAME_MOST   ((1u << 24) - 1)
 #define H2_SKIPPED_MOST 4
 #define H2_HEADERS_MOST 16 /* fields of a block that is sent */
+#define H2_GRANTS_MOST  4
 
 /* RFC 9113's error codes, those that are named here. */
 enum h2_error {
@@ -115,6 +116,15 @@ struct h2_piece {
     bool stays; /* for as long as the process: it may be sent from where it is */
 };
 
+/* Client: what came of a stream, or of all, and up to where it may: h2_held.c. */
+struct h2_grants {
+    uint64_t received;
+    uint64_t limits[H2_GRANTS_MOST]; /* as they were granted, oldest first, from the last one on */
+    unsigned count;
+    bool spent;        /* all came up to the oldest */
+    uint64_t since_ns; /* ... then; 0: within the present input */
+};
+
 struct h2;
 
 struct h2_stream {
@@ -129,6 +139,9 @@ struct h2_stream {
     bool trailers;         /* after the body */
     uint64_t body_left;    /* bytes that are known to come */
     struct h2_piece piece; /* being sent */
+    /* Client: how long flow control held it, and what of the connection's time is in that. */
+    struct h2_grants grants;
+    uint64_t held_ns, seen_ns;
 };
 
 struct h2_events {
@@ -207,6 +220,13 @@ struct h2 {
     uint32_t window_bytes;
     bool measuring;
     uint64_t measured_bytes, unmeasured_bytes;
+    /* Client: how long flow control held what was to come. */
+    struct h2_grants grants;
+    uint32_t granted_bytes; /* a stream's window, as it was announced last */
+    unsigned held;          /* streams, and the connection, that are now */
+    bool held_newly;        /* since the last tick */
+    uint64_t held_ns;       /* the connection's window did, so far */
+    uint64_t now_ns;        /* as tick() said last */
 };
 
 /* Once for each piece of memory; then h2_end after each connection. */

@@ -25,4 +25,16 @@ ssize_t h2_data_length(nghttp2_session *session, uint8_t type, int32_t stream_id
                        int32_t session_window, int32_t stream_window, uint32_t frame_most,
                        void *user);
 
+/* What a client knows of how long flow control held its streams (h2_held.c). stream NULL: the
+ * connection's window, or a stream that is not ours any more. */
+void h2_held_begin(struct h2_grants *grants, uint32_t bytes);
+void h2_held_granted(struct h2 *h2, struct h2_stream *stream, uint32_t bytes);
+void h2_held_settings(struct h2 *h2, uint32_t window_bytes);
+void h2_held_headers(struct h2_stream *stream);                             /* its answer begins */
+void h2_held_arrives(struct h2 *h2, struct h2_stream *stream, size_t size); /* a DATA frame does */
+void h2_held_arrived(struct h2 *h2, struct h2_stream *stream);              /* it is whole */
+void h2_held_over(struct h2_stream *stream);
+void h2_held_tick(struct h2 *h2, uint64_t now_ns);
+int h2_held_wants(const struct h2 *h2); /* what an input that ends now has to return */
+
 #endif

@@ -436,7 +436,7 @@ static void client_closed(struct h2_stream *stream, uint32_t code)
     const char *kind = call_verdict(call, code);
     if (!call->before) {
         if (kind == NULL)
-            worker->events->done(client->context, call->slot, call->content_bytes);
+            worker->events->done(client->context, call->slot, call->content_bytes, stream->held_ns);
         else
             worker->events->failed(client->context, call->slot, kind, call->text);
     } else if (kind != NULL) {

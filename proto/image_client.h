@@ -28,8 +28,8 @@ struct image_client_events {
     void (*progress)(void *context, uint64_t bytes);
     /* The slot's nth image is here, whole and right: so many bytes of content. */
     void (*image)(void *context, unsigned slot, unsigned nth, uint64_t bytes);
-    /* The slot may be asked again at once. */
-    void (*done)(void *context, unsigned slot, uint64_t bytes);
+    /* The slot may be asked again at once. held_ns: how long flow control held the answer. */
+    void (*done)(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns);
     void (*failed)(void *context, unsigned slot, const char *kind, const char *text);
 };
 

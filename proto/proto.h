@@ -21,6 +21,8 @@
 #define PROTO_CLOSE 1
 /* Something that came has to do with time: tick() is to be called now. */
 #define PROTO_TIME 2
+/* input() only: what comes next has to do with time, so that tick() is to be called before it. */
+#define PROTO_TIME_BEFORE 4
 
 /* tick(): not before I say so. */
 #define PROTO_NEVER UINT64_MAX
@@ -54,9 +56,9 @@ struct proto_ops {
      * for now. NULL: never asked. */
     bool (*sent)(void *state, uint64_t cookie, unsigned what);
     /* Time, for time-outs: a protocol reads no clock, it is told. Called when a connection has
-     * begun, at the moment that it asked for, and when PROTO_TIME was said; *next_ns, which is
-     * PROTO_NEVER before, is when it wants to be called again at the latest. NULL: time means
-     * nothing to it. */
+     * begun, at the moment that it asked for, and when PROTO_TIME or PROTO_TIME_BEFORE was said;
+     * *next_ns, which is PROTO_NEVER before, is when it wants to be called again at the latest.
+     * NULL: time means nothing to it. */
     int (*tick)(void *state, uint64_t now_ns, uint64_t *next_ns);
     /* Whoever owns the connection wants to end it: say so to the other end, finish what has
      * begun, begin nothing new, and close (PROTO_CLOSE, or close of an output) when that is done.

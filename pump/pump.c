@@ -198,7 +198,11 @@ static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
         return;
     conn->in_event = true;
     conn->received_bytes += buf->size;
-    pump_after(conn, conn->proto->input(conn->state, buf));
+    int r = conn->time_before ? pump_tell_time(conn, clock_ns()) : PROTO_OK;
+    if (r == PROTO_OK && !conn->closing)
+        r = conn->proto->input(conn->state, buf);
+    conn->time_before = r > 0 && (r & PROTO_TIME_BEFORE);
+    pump_after(conn, r);
 }
 
 static void pump_on_eof(void *context)
@@ -257,6 +261,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
     conn->pulling = conn->again = conn->draining = conn->parting = false;
+    conn->time_before = false;
     conn->timer.fire = pump_on_time;
 }
 

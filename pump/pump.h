@@ -45,6 +45,7 @@ struct pump_conn {
     bool ending;             /* to be closed in order once the protocol has no more output */
     bool draining;           /* the protocol was asked to come to its end */
     bool parting;            /* ... and has: FIN was sent, the other end's is waited for */
+    bool time_before;        /* the protocol is told the time before its next input */
 };
 
 /* A listener's view; ctx of engine->listen(). */

@@ -40,6 +40,15 @@ class ImageStream(LabCase):
         self.assertEqual(trial["bytes"], 40 * (2 * 273075 + 2 * 467749 + 204552))
         self.assertEqual(metrics["server", "images_sent_bytes"]["value"], trial["bytes"])
 
+    def test_flow_control_is_known_an_op(self):
+        _, metrics = self.images("-n", "20", "--window", "65535")
+        stalled = metrics["client", "stalled_ns"]
+        self.assertEqual(stalled["count"], 20)
+        self.assertGreater(stalled["value"]["max"], 0)
+        _, metrics = self.images("-n", "20", "--window", "16MiB")
+        self.assertEqual(metrics["client", "stalled_ns"]["count"], 20)
+        self.assertEqual(metrics["client", "stalled_ns"]["value"]["max"], 0)
+
     def test_a_sweep_is_a_case_for_each_size(self):
         document = self.run_json(
             "image-stream", "-q", "-r", "1", "-n", "1", "-e", "epoll", "--sweep", "seed"

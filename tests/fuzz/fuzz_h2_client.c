@@ -46,7 +46,7 @@ static void hear_end(struct heard *heard, unsigned slot)
     }
 }
 
-static void hear_done(void *context, unsigned slot, uint64_t bytes)
+static void hear_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
 {
     hear_end(context, slot);
 }

@@ -83,7 +83,10 @@ void side_feed(struct side *side, const uint8_t *data, size_t size)
 
     if (side->err != 0 || side->closed)
         return;
+    if (side->time_before)
+        side_tick(side);
     int r = side->ops->input(side->state, &buf);
+    side->time_before = r > 0 && (r & PROTO_TIME_BEFORE);
     side_result(side, r);
     if (r > 0 && (r & PROTO_TIME))
         side_tick(side);

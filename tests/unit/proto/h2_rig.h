@@ -18,6 +18,7 @@ struct side {
     bool closed;       /* in order */
     int err;           /* negative errno with which it ended */
     uint64_t now_ns, next_ns;
+    bool time_before;
     bool hold; /* keep what was sent: no RELEASED */
     uint64_t held[64];
     unsigned held_count;

@@ -10,6 +10,8 @@
 struct heard {
     unsigned firsts, images, done, failed;
     uint64_t done_bytes, image_bytes;
+    const struct side *side;
+    uint64_t asked_ns, held_ns, not_held_ns; /* since asked_ns, of all ops together */
     char kind[64], text[IMAGE_TEXT_MOST];
     struct image_client *again; /* asks the slot again when it is done */
     unsigned again_left;
@@ -31,9 +33,11 @@ static void hear_image(void *context, unsigned slot, unsigned nth, uint64_t byte
     heard->image_bytes += bytes;
 }
 
-static void hear_done(void *context, unsigned slot, uint64_t bytes)
+static void hear_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
 {
     struct heard *heard = context;
+    heard->held_ns += held_ns;
+    heard->not_held_ns += heard->side->now_ns - heard->asked_ns - held_ns;
     heard->done++;
     heard->done_bytes += bytes;
     if (heard->again_left > 0) {
@@ -89,6 +93,7 @@ static struct pair *pair_open(const struct image_client_config *config, uint32_t
     cr_assert_eq(image_client_open(&pair->client, &pair->worker, &pair->heard, depth), 0);
     side_open(&pair->side, &image_client_proto, &pair->client);
     pair->heard.again = &pair->client;
+    pair->heard.side = &pair->side;
     return pair;
 }
 
@@ -164,6 +169,86 @@ Test(image_pair, the_smallest_window_only_takes_longer, .timeout = 30)
     pair_talk(pair, 0);
     cr_assert_eq(pair->heard.done, 1);
     cr_assert_gt(server_count(&pair->server, H2_STALLS), 0, "and the server counts its waiting");
+    pair_close(pair);
+}
+
+/* --- what flow control held, as the client sees it --- */
+
+#define STEP_NS 5000000u
+
+/* What the client says reaches the server at once; what that one says goes in pieces (0: whole),
+ * a step of time before each. Returns how many there were. */
+static unsigned talk_slowly(struct pair *pair, size_t piece)
+{
+    struct side *server = &pair->server.side;
+    unsigned feeds = 0;
+
+    side_pull(&pair->side);
+    for (;;) {
+        side_feed(server, pair->side.out, pair->side.out_size);
+        pair->side.out_size = 0;
+        size_t size = server->out_size;
+        uint8_t *said = server->out;
+        if (size == 0)
+            return feeds;
+        server->out = NULL;
+        server->out_size = server->out_room = 0;
+        for (size_t at = 0; at < size; feeds++) {
+            size_t take = piece == 0 || piece > size - at ? size - at : piece;
+            pair->side.now_ns += STEP_NS;
+            side_feed(&pair->side, said + at, take);
+            at += take;
+        }
+        free(said);
+    }
+}
+
+/* A pair that has exchanged what comes before the first op, and the first op too. */
+static struct pair *pair_open_begun(const struct image_client_config *config, uint32_t window,
+                                    unsigned depth)
+{
+    struct pair *pair = pair_open(config, window, depth);
+
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    pair->heard.held_ns = pair->heard.not_held_ns = 0;
+    pair->heard.asked_ns = pair->side.now_ns;
+    return pair;
+}
+
+Test(image_pair, a_client_knows_how_long_its_window_held_an_op, .timeout = 10)
+{
+    struct pair *pair = pair_open_begun(&three, 65535, 1);
+
+    image_client_ask(&pair->client, 0);
+    unsigned windows = talk_slowly(pair, 0);
+    cr_assert_eq(pair->heard.done, 2);
+    cr_assert_eq(windows, 15, "as many as it takes for 945,376 bytes");
+    cr_assert_eq(pair->heard.held_ns, (windows - 1) * STEP_NS, "all but the first step");
+    pair_close(pair);
+}
+
+Test(image_pair, a_slow_path_with_window_enough_holds_nothing, .timeout = 10)
+{
+    struct pair *pair = pair_open_begun(&three, 16u << 20, 1);
+
+    image_client_ask(&pair->client, 0);
+    cr_assert_gt(talk_slowly(pair, 10000), 90);
+    cr_assert_eq(pair->heard.done, 2);
+    cr_assert_eq(pair->heard.held_ns, 0);
+    pair_close(pair);
+}
+
+Test(image_pair, the_connections_window_holds_all_ops_alike, .timeout = 10)
+{
+    struct pair *pair = pair_open_begun(&three, 65535, 3);
+
+    for (unsigned i = 0; i < 3; i++)
+        image_client_ask(&pair->client, i);
+    cr_assert_geq(talk_slowly(pair, 0), 43, "three times 945,376 bytes through one window");
+    cr_assert_eq(pair->heard.done, 4);
+    cr_assert_eq(pair->heard.not_held_ns, 3 * STEP_NS, "also what waited for its turn");
     pair_close(pair);
 }
 

@@ -403,6 +403,30 @@ Test(pump, a_protocol_is_called_when_it_asked_to_be_and_its_output_goes_out, .ti
     timers_free(&f.timers);
 }
 
+Test(pump, a_protocol_may_ask_for_the_time_before_its_next_input, .timeout = 10)
+{
+    struct fixture f;
+    set_up_with(&f, &timed_proto);
+    f.script.input_result = PROTO_TIME_BEFORE;
+    receive(&f);
+    cr_assert_eq(f.script.ticks, 1, "not now");
+    f.script.input_result = PROTO_OK;
+    f.script.told_ns = 0;
+    receive(&f);
+    cr_assert_eq(f.script.ticks, 2);
+    cr_assert_gt(f.script.told_ns, 0);
+    cr_assert_eq(f.script.inputs, 2);
+    receive(&f);
+    cr_assert_eq(f.script.ticks, 2, "once for each time that it asked");
+    f.script.input_result = PROTO_TIME_BEFORE;
+    receive(&f);
+    f.script.tick_result = -ETIMEDOUT;
+    receive(&f);
+    cr_assert_eq(f.script.inputs, 4, "what its time ended reads no more");
+    cr_assert_eq(f.fake.closes, 1);
+    timers_free(&f.timers);
+}
+
 Test(pump, an_output_may_ask_for_the_time_too, .timeout = 10)
 {
     struct fixture f;
