@@ -70,12 +70,13 @@ def listening(process):
     line = process.stdout.readline()
     if not line.startswith("listening on "):
         raise SystemExit(f"the server said: {line!r}, {process.stderr.read()}")
+    return line.split()[2]
 
 
 @contextlib.contextmanager
-def server_over_tap(options=""):
+def server_over_tap(options="", workload="echo", words=()):
     """The stack makes the device and gives the kernel's end its address."""
-    words = [LAB, "serve", "echo", "-e", "dpdk", "--link", "tap" + options]
+    words = [LAB, "serve", workload, "-e", "dpdk", "--link", "tap" + options, *words]
     with ended(
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     ) as process:
@@ -280,8 +281,8 @@ class Interop(unittest.TestCase):
         if asked.returncode != 0:
             self.skipTest(asked.stderr.strip())
         done = subprocess.run(
-            [*words, "--kill-child", sys.executable, os.path.abspath(__file__), LAB, "--inside",
-             case],
+            [*words, "--kill-child", sys.executable, os.path.abspath(sys.argv[0]), LAB,
+             "--inside", case],
             capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False, cwd=self.folder,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -293,9 +294,12 @@ class Interop(unittest.TestCase):
             self.skipTest("/dev/net/tun cannot be opened")
 
     def run_echo(self, *words):
+        return self.run_lab("echo", *words)
+
+    def run_lab(self, workload, *words):
         done = subprocess.run(
             # A number of ops and not a time: a machine that is busy may take as long as it likes.
-            [LAB, "run", "echo", "-q", "-r", "1", "--timeout", "30", "-n", OPS, *words,
+            [LAB, "run", workload, "-q", "-r", "1", "--timeout", "30", "-n", OPS, *words,
              "--json", "-"],
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False, cwd=self.folder,
         )  # fmt: skip
@@ -335,20 +339,25 @@ class OthersClients(Interop):
         self.inside("server-tap")
 
 
-class LabsEngines(Interop):
+class BothWays(Interop):
+    """A workload between the stack and each engine of the kernel, either being the client."""
+
     KERNEL = ("blocking", "epoll", "io_uring")
+    workload = "echo"
 
     def both_ways(self, link, *words):
         for kernel in self.KERNEL:
             for engines in ((kernel, "dpdk"), ("dpdk", kernel)):
-                cases = self.run_echo(
-                    "-e", engines[0], "--server-engine", engines[1], "--link", link,
+                cases = self.run_lab(
+                    self.workload, "-e", engines[0], "--server-engine", engines[1], "--link", link,
                     "--skip-unavailable", *words,
                 )  # fmt: skip
                 for case in cases:
                     if case["status"] == "ran":
                         self.assert_good(case)
 
+
+class LabsEngines(BothWays):
     def test_over_veth(self):
         self.both_ways("veth", "-c", "16", "--size", "1,3000")
 
@@ -410,12 +419,13 @@ class Faults(Interop):
                         "-c", "8", "--size", "16KiB", "-n", "100")  # fmt: skip
 
 
-def main():
+def main(usage, inside):
+    """The cases that run in a namespace of their own, by name; and all tests of __main__."""
     if len(sys.argv) > 3 and sys.argv[2] == "--inside":
-        INSIDE[sys.argv[3]]()
+        inside[sys.argv[3]]()
         return
     if len(sys.argv) < 2:
-        raise SystemExit(__doc__)
+        raise SystemExit(usage)
     why = why_not()
     if why:
         print(f"dpdk cannot run here: {why}")
@@ -424,4 +434,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(__doc__, INSIDE)

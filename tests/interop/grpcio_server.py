@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """An image server as one writes it with grpcio; and, with --fault, one that is not to be trusted.
 
-usage: grpcio_server.py FOLDER [--contract nested|flat] [--aio] [--fault KIND]
+usage: grpcio_server.py FOLDER [--contract nested|flat] [--aio] [--fault KIND] [--address HOST]
 
-Its first line is `listening on 127.0.0.1:PORT`. Ends with SIGTERM.
+Its first line is `listening on HOST:PORT`. Ends with SIGTERM.
 """
 
 import argparse
@@ -87,30 +87,30 @@ def aio_servicer(base, answers):
     return Servicer()
 
 
-def serve(pb2_grpc, answers):
+def serve(pb2_grpc, answers, address):
     ends = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ends.set())
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
     pb2_grpc.add_ImageServiceServicer_to_server(
         sync_servicer(pb2_grpc.ImageServiceServicer, answers), server
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"{address}:0")
     server.start()
-    print(f"listening on 127.0.0.1:{port}", flush=True)
+    print(f"listening on {address}:{port}", flush=True)
     ends.wait()
     server.stop(0)
 
 
-async def serve_aio(pb2_grpc, answers):
+async def serve_aio(pb2_grpc, answers, address):
     ends = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ends.set)
     server = grpc.aio.server()
     pb2_grpc.add_ImageServiceServicer_to_server(
         aio_servicer(pb2_grpc.ImageServiceServicer, answers), server
     )
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"{address}:0")
     await server.start()
-    print(f"listening on 127.0.0.1:{port}", flush=True)
+    print(f"listening on {address}:{port}", flush=True)
     await ends.wait()
     await server.stop(0)
 
@@ -121,13 +121,14 @@ def main():
     parser.add_argument("--contract", choices=("nested", "flat"), default="nested")
     parser.add_argument("--aio", action="store_true", help="as coroutines")
     parser.add_argument("--fault", choices=FAULTS, help="in the second image of an RPC")
+    parser.add_argument("--address", default="127.0.0.1")
     options = parser.parse_args()
     pb2, pb2_grpc = peers.stubs(options.contract)
     answers = Answers(pb2, options.contract, options.folder, options.fault)
     if options.aio:
-        asyncio.run(serve_aio(pb2_grpc, answers))
+        asyncio.run(serve_aio(pb2_grpc, answers, options.address))
     else:
-        serve(pb2_grpc, answers)
+        serve(pb2_grpc, answers, options.address)
 
 
 if __name__ == "__main__":
