@@ -232,6 +232,8 @@ static void server_headers(struct h2_stream *stream)
         grpc_call_finish(call, GRPC_UNIMPLEMENTED, "there is no %s here", call->path);
     else if (call->timeout_ns > 0)
         call_time(call);
+    if (call->method != NULL && call->method->streams_request)
+        h2_stream_unawait(stream);
 }
 
 static int call_message(void *context, bool compressed, uint32_t size)

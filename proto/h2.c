@@ -133,7 +133,18 @@ void h2_stream_begin(struct h2 *h2, struct h2_stream *stream)
     h2->streams_count++;
     if (stream->body_left > 0)
         h2->bodies++;
+    if (h2->worker->options.request_ns > 0) {
+        stream->awaited = true;
+        h2->awaited++;
+        h2->awaited_newly = true;
+    }
     h2_count(h2, H2_STREAMS, 1);
+}
+
+void h2_stream_unawait(struct h2_stream *stream)
+{
+    stream->h2->awaited -= stream->awaited;
+    stream->awaited = false;
 }
 
 static void stream_over(struct h2_stream *stream, uint32_t code)
@@ -148,6 +159,7 @@ static void stream_over(struct h2_stream *stream, uint32_t code)
         stream->next->previous = stream->previous;
     h2->streams_count--;
     h2_held_over(stream);
+    h2_stream_unawait(stream);
     if (stream->body_left > 0)
         h2->bodies--;
     stream->id = 0;
@@ -312,6 +324,8 @@ static void received_on_stream(struct h2 *h2, struct h2_stream *stream, const ng
     int32_t id = stream->id;
 
     stream->ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (stream->ended)
+        h2_stream_unawait(stream);
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat != NGHTTP2_HCAT_PUSH_RESPONSE) {
         if (!stream->in_trailers)
             h2_held_headers(stream);
@@ -559,7 +573,7 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
         size -= piece;
     }
     meter_most(h2->worker->meter, H2_POOL_BYTES, h2->worker->pool.system_bytes);
-    bool time = h2->wants_time;
+    bool time = h2->wants_time || (h2->awaited_newly && h2->awaited > 0);
     h2->wants_time = false;
     return (time ? PROTO_TIME : PROTO_OK) | h2_held_wants(h2);
 }
@@ -633,6 +647,32 @@ static bool tick_is_stuck(struct h2 *h2, uint64_t now_ns, uint64_t *next_ns)
     return stuck;
 }
 
+/* Who keeps a request open, byte by byte. Nothing else can come within a header block, so that
+ * there the whole connection is held. */
+static void tick_requests(struct h2 *h2, uint64_t now_ns, uint64_t *next_ns)
+{
+    struct h2_stream *next;
+
+    h2->awaited_newly = false;
+    for (struct h2_stream *stream = h2->streams; stream != NULL && h2->awaited > 0; stream = next) {
+        next = stream->next;
+        if (!stream->awaited)
+            continue;
+        if (stream->awaited_ns == 0)
+            stream->awaited_ns = now_ns + h2->worker->options.request_ns;
+        if (now_ns < stream->awaited_ns) {
+            *next_ns = earlier(*next_ns, stream->awaited_ns);
+        } else if (!stream->in_trailers) {
+            h2_fail(h2, NGHTTP2_ENHANCE_YOUR_CALM, H2_SLOW);
+            return;
+        } else {
+            h2_count(h2, H2_SLOW, 1);
+            h2_stream_unawait(stream);
+            h2_reset(stream, H2_CANCEL);
+        }
+    }
+}
+
 static void tick_stall(struct h2 *h2, uint64_t now_ns)
 {
     if (h2->stalled && h2->stalled_since_ns == 0) {
@@ -665,6 +705,7 @@ int h2_tick(struct h2 *h2, uint64_t now_ns, uint64_t *next_ns)
     h2_held_tick(h2, now_ns);
     tick_stall(h2, now_ns);
     tick_limits(h2, now_ns, next_ns);
+    tick_requests(h2, now_ns, next_ns);
     if (tick_is_silent(h2, now_ns, next_ns)) {
         h2_count(h2, H2_CLOSED_SILENT, 1);
         return -ETIMEDOUT;

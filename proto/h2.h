@@ -50,7 +50,8 @@ struct h2_options {
     uint64_t handshake_ns;   /* from the connection to the other end's SETTINGS */
     uint64_t keepalive_ns;   /* ask by PING after so long a silence; 0: never */
     uint64_t keepalive_timeout_ns; /* ... and close when it is not answered within that */
-    uint64_t stall_ns; /* close when nothing that waits could be sent for so long; 0: never */
+    uint64_t stall_ns;   /* close when nothing that waits could be sent for so long; 0: never */
+    uint64_t request_ns; /* server: from a request's first byte to its last; 0: for ever */
 };
 
 /* Rows of the worker's meter, these first. */
@@ -67,6 +68,7 @@ enum h2_metric {
     H2_CLOSED_HEADERS,
     H2_CLOSED_SILENT,
     H2_CLOSED_STALLED,
+    H2_SLOW,
     H2_METRICS_COUNT,
 };
 
@@ -96,7 +98,9 @@ enum h2_metric {
         H2_METRIC("h2_closed_silent", "", METRIC_COUNTER, METRIC_LESS,                             \
                   "connections closed for not beginning, or not answering, in time"),              \
         H2_METRIC("h2_closed_stalled", "", METRIC_COUNTER, METRIC_LESS,                            \
-                  "connections closed for not taking what they asked for in time")
+                  "connections closed for not taking what they asked for in time"),                \
+        H2_METRIC("h2_slow_requests", "", METRIC_COUNTER, METRIC_LESS,                             \
+                  "requests not whole in time: reset, or with open headers the connection closed")
 
 struct h2_header {
     const char *name; /* static */
@@ -134,6 +138,8 @@ struct h2_stream {
     bool in_trailers;                  /* the other end's first header block was whole */
     bool oversized;        /* its headers were larger than header_bytes: some are left out */
     bool ended;            /* the other end has sent all */
+    bool awaited;          /* server: it is to do so in time */
+    uint64_t awaited_ns;   /* ... by then; 0: not known yet */
     bool deferred;         /* its body waits for more */
     bool body_ends;        /* no more will come than body_left */
     bool trailers;         /* after the body */
@@ -208,7 +214,9 @@ struct h2 {
     uint64_t stalled_since_ns;
     uint64_t progress; /* grows with each output, and each that was taken */
     uint64_t look_ns, looked_progress;
-    bool waited; /* at the last look something was to be sent */
+    bool waited;        /* at the last look something was to be sent */
+    unsigned awaited;   /* requests that are not whole, and are to be in time */
+    bool awaited_newly; /* since the last tick */
     /* Limits: counts of the present second. */
     uint32_t resets, controls, credit, continuations, header_bytes;
     uint32_t last_id; /* server: of the newest stream, and which before it were left out */
@@ -256,6 +264,8 @@ void h2_body_end(struct h2_stream *stream);
 void h2_reset(struct h2_stream *stream, uint32_t code);
 /* For begin(): joins the stream to its connection. */
 void h2_stream_begin(struct h2 *h2, struct h2_stream *stream);
+/* Server: this request may take its time. */
+void h2_stream_unawait(struct h2_stream *stream);
 /* Ends the connection with GOAWAY and the code; counted in the row. */
 void h2_fail(struct h2 *h2, uint32_t code, enum h2_metric row);
 

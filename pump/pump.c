@@ -78,12 +78,18 @@ static int pump_tell_time(struct pump_conn *conn, uint64_t now_ns)
     return r & ~PROTO_TIME;
 }
 
+static void pump_linger(struct pump_conn *conn)
+{
+    uint64_t linger_ns = conn->linger_ns != 0 ? conn->linger_ns : PUMP_LINGER_NS;
+    timer_set(conn->timers, &conn->timer, clock_ns() + linger_ns);
+}
+
 /* In order, and hard if the other end does not let what is queued go out for so long. */
 static void pump_close_in_time(struct pump_conn *conn)
 {
     pump_close(conn, false);
     if (conn->proto->tick != NULL)
-        timer_set(conn->timers, &conn->timer, clock_ns() + PUMP_LINGER_NS);
+        pump_linger(conn);
 }
 
 /*
@@ -99,7 +105,7 @@ static void pump_end(struct pump_conn *conn)
     }
     conn->parting = true;
     pump_send_end(conn);
-    timer_set(conn->timers, &conn->timer, clock_ns() + PUMP_LINGER_NS);
+    pump_linger(conn);
 }
 
 /* Asks the protocol for output until it has none or enough is on its way. */
@@ -156,6 +162,7 @@ static void pump_on_time(struct timer *timer, uint64_t now_ns)
         (struct pump_conn *)((char *)timer - offsetof(struct pump_conn, timer));
 
     if (conn->closing || conn->parting) {
+        conn->cut = true;
         pump_close(conn, true);
         return;
     }
@@ -261,7 +268,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
     conn->pulling = conn->again = conn->draining = conn->parting = false;
-    conn->time_before = false;
+    conn->time_before = conn->cut = false;
     conn->timer.fire = pump_on_time;
 }
 

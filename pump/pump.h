@@ -13,7 +13,7 @@
 #define PUMP_QUEUE_BYTES (4u << 20)
 #define PUMP_SEGS_MAX    64
 /* A connection that its protocol ended, and whose other end takes nothing, is closed hard after
- * so long (for protocols that go by time). */
+ * so long (for protocols that go by time), if its owner says nothing else. */
 #define PUMP_LINGER_NS 2000000000ull
 
 struct pump_conn;
@@ -35,6 +35,7 @@ struct pump_conn {
     const struct pump_owner *owner;
     struct timers *timers; /* the owner's, who runs them; for protocols that want to know time */
     struct timer timer;
+    uint64_t linger_ns; /* 0: PUMP_LINGER_NS */
     uint64_t queued_bytes;
     uint64_t received_bytes; /* by this connection so far */
     int failed;              /* errno with which the protocol ended it */
@@ -45,6 +46,7 @@ struct pump_conn {
     bool ending;             /* to be closed in order once the protocol has no more output */
     bool draining;           /* the protocol was asked to come to its end */
     bool parting;            /* ... and has: FIN was sent, the other end's is waited for */
+    bool cut;                /* it was closed hard, after lingering */
     bool time_before;        /* the protocol is told the time before its next input */
 };
 

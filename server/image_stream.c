@@ -18,7 +18,7 @@ struct image_serve_options {
     int contract, unknown;
     uint64_t window_bytes, frame_bytes, streams_max, message_bytes;
     uint64_t header_bytes, header_frames, resets_per_s, controls_per_s;
-    uint64_t handshake_ns, keepalive_ns, keepalive_timeout_ns, stall_ns;
+    uint64_t handshake_ns, keepalive_ns, keepalive_timeout_ns, stall_ns, request_ns;
 };
 
 static const char *const unknowns[] = {"skip", "not-found", NULL};
@@ -104,6 +104,12 @@ static const struct option_def image_options[] = {
      .offset = FIELD(handshake_ns),
      .fallback = "10s",
      .help = "close a connection that has not begun as HTTP/2 by then; 0 = never",
+     OF_LIMITS},
+    {.name = "request-time",
+     .type = OPTION_SECONDS,
+     .offset = FIELD(request_ns),
+     .fallback = "10s",
+     .help = "reset a request that is not whole after so long; 0 = never",
      OF_LIMITS},
     {.name = "keepalive",
      .type = OPTION_SECONDS,
@@ -198,6 +204,7 @@ static int image_stream_worker_open(void **shared, void *process, const void *op
         .keepalive_ns = serve->keepalive_ns,
         .keepalive_timeout_ns = serve->keepalive_timeout_ns,
         .stall_ns = serve->stall_ns,
+        .request_ns = serve->request_ns,
     };
 
     if (worker == NULL || image_worker_open(worker, &h2, (uint32_t)serve->message_bytes,

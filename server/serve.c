@@ -59,7 +59,7 @@ struct server_worker {
 
 struct server_totals {
     uint64_t rows[METER_ROWS_MAX];
-    uint64_t refused, idle_closed, accepted;
+    uint64_t refused, idle_closed, cut, accepted;
 };
 
 struct server {
@@ -75,7 +75,7 @@ struct server {
     bool one_each; /* a worker a connection */
     _Atomic uint64_t connections;
     _Atomic bool stopping;
-    _Atomic uint64_t refused, idle_closed, accepted;
+    _Atomic uint64_t refused, idle_closed, cut, accepted;
     uint64_t said_ns, unsaid; /* the acceptor's: refusals are said once a second */
     uint64_t drain_until_ns;
     struct engine_tally tally; /* under the lock */
@@ -90,6 +90,8 @@ static const struct metric_def server_metrics[] = {
      "connections beyond --connections-max, closed at once"},
     {"connections_idle_closed", "", METRIC_COUNTER, METRIC_NEITHER, "server", "server",
      "connections closed for having been silent for --idle"},
+    {"connections_cut", "", METRIC_COUNTER, METRIC_LESS, "server", "server",
+     "connections that were ended, and closed hard since nothing was taken for --linger"},
     {0},
 };
 
@@ -110,6 +112,8 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
     struct server_conn *conn = (struct server_conn *)pump;
     struct server_worker *worker = conn->worker;
 
+    if (pump->cut)
+        atomic_fetch_add_explicit(&worker->server->cut, 1, memory_order_relaxed);
     worker->server->config.workload->state_reset(conn->state);
     if (conn->previous != NULL)
         conn->previous->next = conn->next;
@@ -148,6 +152,7 @@ static struct server_conn *conn_take(struct server_worker *worker)
     conn->pump.state = conn->state;
     conn->pump.owner = &conn_owner;
     conn->pump.timers = &worker->timers;
+    conn->pump.linger_ns = worker->server->config.options.linger_ns;
     conn->seen_bytes = UINT64_MAX;
     conn->silent = 0;
     return conn;
@@ -224,7 +229,8 @@ static void worker_take_mail(struct server_worker *worker)
 }
 
 /* Silent connections are looked for twice in --idle: one timer a worker, no clock read a
- * message; a connection is closed after one to one and a half times --idle. */
+ * message; a connection is closed after one to one and a half times --idle, as its protocol does
+ * that, and hard if it is still there after --idle more. */
 static void worker_sweep(struct timer *timer, uint64_t now_ns)
 {
     struct server_worker *worker =
@@ -238,7 +244,9 @@ static void worker_sweep(struct timer *timer, uint64_t now_ns)
             conn->silent = 0;
         } else if (++conn->silent == 2) {
             atomic_fetch_add_explicit(&worker->server->idle_closed, 1, memory_order_relaxed);
-            pump_close(&conn->pump, false);
+            pump_drain(&conn->pump);
+        } else if (conn->silent == 4) {
+            pump_close(&conn->pump, true);
         }
     }
     timer_set(&worker->timers, timer, now_ns + worker->server->config.options.idle_ns / 2);
@@ -673,6 +681,7 @@ void server_sample(struct server *server, unsigned index)
     totals->accepted = atomic_load(&server->accepted);
     totals->refused = atomic_load(&server->refused);
     totals->idle_closed = atomic_load(&server->idle_closed);
+    totals->cut = atomic_load(&server->cut);
 }
 
 void server_record(struct server *server, Lab__Record *record)
@@ -692,5 +701,6 @@ void server_record(struct server *server, Lab__Record *record)
     record_add_value(record, &server_metrics[1], (double)(after->refused - before->refused));
     record_add_value(record, &server_metrics[2],
                      (double)(after->idle_closed - before->idle_closed));
+    record_add_value(record, &server_metrics[3], (double)(after->cut - before->cut));
     record_add_meter(record, &server->workers[0]->meter, before->rows, after->rows);
 }

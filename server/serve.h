@@ -42,6 +42,7 @@ struct server_workload {
 struct serve_options {
     uint64_t connections_max; /* 0: as many as fds allow */
     uint64_t idle_ns;         /* close a connection that was silent so long; 0: never */
+    uint64_t linger_ns;       /* close hard what was ended and is not taken for so long */
     uint64_t workers;
     bool reuseport; /* each worker listens for itself */
 };

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "core/clock.h"
+
 extern const struct server_workload server_echo;
 #if HAVE_NGHTTP2
 extern const struct server_workload server_image_stream;
@@ -58,6 +60,14 @@ const struct option_def serve_options[] = {
      .offset = offsetof(struct serve_options, idle_ns),
      .fallback = "0s",
      .help = "close a connection that was silent so long; 0 = never",
+     .group = "Server"},
+    {.name = "linger",
+     .type = OPTION_SECONDS,
+     .offset = offsetof(struct serve_options, linger_ns),
+     .fallback = "2s",
+     .min = NS_PER_MS,
+     .help = "close hard a connection that was ended, and whose other end takes no more, after so "
+             "long (of protocols with a sense of time: image-stream)",
      .group = "Server"},
     {.name = "server-workers",
      .type = OPTION_COUNT,

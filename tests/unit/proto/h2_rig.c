@@ -162,6 +162,7 @@ struct h2_options server_options(void)
         .keepalive_ns = 60000000000,
         .keepalive_timeout_ns = 20000000000,
         .stall_ns = 30000000000,
+        .request_ns = 10000000000,
     };
 }
 

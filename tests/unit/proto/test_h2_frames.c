@@ -707,6 +707,44 @@ Test(h2_frames, one_that_answers_stays)
     }
 }
 
+static void begin_call(uint32_t stream, const char *path)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    put_request_fields(block, path);
+    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
+    put_frame(in, DATA, 0, stream, "\0\0", 2);
+    free(block);
+}
+
+Test(h2_frames, a_request_byte_by_byte_is_reset_in_time)
+{
+    begin_call(1, LIST);
+    feed();
+    for (unsigned i = 0; i < 8; i++) {
+        side_time(&rig.side, rig.side.now_ns + 1000000000);
+        frame(DATA, 0, 1, "\0", i < 3); /* the prefix, and no more */
+        feed();
+        cr_assert_eq(last_reset(&rig.side, NULL), -1, "second %u", i);
+    }
+    side_time(&rig.side, rig.side.now_ns + 2000000001);
+    cr_assert_eq(last_reset(&rig.side, NULL), H2_CANCEL);
+    cr_assert_eq(server_count(&rig, H2_SLOW), 1);
+    cr_assert_eq(rig.side.err, 0);
+    put_request(in, 3, LIST);
+    feed();
+    cr_assert_eq(count_frames(&rig.side, HEADERS), 2, "and the connection too");
+}
+
+Test(h2_frames, a_stream_of_requests_may_take_its_time)
+{
+    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    feed();
+    side_time(&rig.side, rig.side.now_ns + 11000000000);
+    cr_assert_eq(last_reset(&rig.side, NULL), -1);
+    cr_assert_eq(server_count(&rig, H2_SLOW), 0);
+}
+
 Test(h2_frames, who_takes_nothing_of_what_it_asked_for_is_closed)
 {
     struct bytes *block = calloc(1, sizeof(*block));
