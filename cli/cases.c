@@ -345,6 +345,11 @@ static int cases_axes_sweep(struct cases_plan *plan)
                  known->name);
         if (sweep->count != 1 || strcmp(known->name, sweep->values[0]) != 0)
             continue;
+        if (cases_axis_find(&plan->axes, known->option) != NULL) {
+            lab_fail(plan->err, EINVAL, "%ssweep %s stands for %s: leave one of them out",
+                     sweep->context, known->name, known->option);
+            return CLI_USAGE;
+        }
         snprintf(context, sizeof(context), "%s", sweep->context);
         cases_axis_drop(&plan->axes, sweep);
         return cases_axis_set(plan, known->option, known->values, context, false);
@@ -466,6 +471,15 @@ static int cases_set(struct cases_plan *plan, struct draft *draft, const struct 
     return r;
 }
 
+/* What the server alone can tell of its options; on another host only there. */
+static int cases_check_server(const struct cases_plan *plan, const struct draft *draft)
+{
+    if (draft->server->check == NULL || draft->options.server[0] != '\0' ||
+        plan->options->server_via[0] != '\0')
+        return CLI_OK;
+    return draft->server->check(draft->server_options, plan->err) < 0 ? CLI_USAGE : CLI_OK;
+}
+
 /* One combination of values of all axes. */
 static int cases_combination(struct cases_plan *plan, const size_t *at)
 {
@@ -480,6 +494,8 @@ static int cases_combination(struct cases_plan *plan, const size_t *at)
         r = cases_set(plan, &draft, &axes->list[i], axes->list[i].values[at[i]]);
     if (r == CLI_OK)
         r = draft_check(&draft, plan->err);
+    if (r == CLI_OK)
+        r = cases_check_server(plan, &draft);
     const char *spec = engine->values[at[axes->count - 1]];
     if (r == CLI_OK)
         r = strcmp(spec, "all") == 0 ? cases_add_all(plan, &draft, engine)

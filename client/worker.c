@@ -239,6 +239,7 @@ static const char *error_kind(int err, bool connecting, const char **advice)
     case EPROTO:
         *advice = ": the server sent more than, or other than, it was asked for";
         return "protocol";
+    case ESHUTDOWN: *advice = ": the server goes away"; return "goaway";
     default: return connecting ? "connect-failed" : "failed";
     }
 }

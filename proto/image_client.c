@@ -10,8 +10,6 @@
 #include "proto/image_flat.pb-c.h"
 #include "proto/image_service.pb-c.h"
 
-#define IMAGE_PATH(method) "/image_service.ImageService/" method
-
 struct image_call {
     struct h2_stream stream; /* first */
     struct image_client *client;
@@ -33,6 +31,18 @@ struct image_call {
     uint64_t content_bytes;
     const char *failure;        /* kind */
     char text[IMAGE_TEXT_MOST]; /* what went wrong, or grpc-message */
+};
+
+static const char *const call_names[] = {
+    [CALL_METADATA] = "ServiceMetadata",
+    [CALL_LIST] = "ListImages",
+    [CALL_STREAM] = "StreamImages",
+};
+#define IMAGE_PATH "/image_service.ImageService/"
+static const char *const call_paths[] = {
+    [CALL_METADATA] = IMAGE_PATH "ServiceMetadata",
+    [CALL_LIST] = IMAGE_PATH "ListImages",
+    [CALL_STREAM] = IMAGE_PATH "StreamImages",
 };
 
 static struct image_call *call_of(struct h2_stream *stream)
@@ -85,11 +95,6 @@ static void call_request(struct image_call *call)
 
 static void call_begin(struct image_call *call)
 {
-    static const char *const paths[] = {
-        [CALL_METADATA] = IMAGE_PATH("ServiceMetadata"),
-        [CALL_LIST] = IMAGE_PATH("ListImages"),
-        [CALL_STREAM] = IMAGE_PATH("StreamImages"),
-    };
     struct h2_header headers[] = {
         H2_HEADER(":method", "POST"),   H2_HEADER(":scheme", "http"),
         H2_HEADER(":path", ""),         H2_HEADER(":authority", "localhost"),
@@ -98,8 +103,8 @@ static void call_begin(struct image_call *call)
     };
     struct image_client *client = call->client;
 
-    headers[2].value = paths[call->method];
-    headers[2].value_size = strlen(paths[call->method]);
+    headers[2].value = call_paths[call->method];
+    headers[2].value_size = strlen(call_paths[call->method]);
     call->stream = (struct h2_stream){.body_ends = true};
     call_request(call);
     call->stream.body_left = call->request_size;
@@ -137,9 +142,45 @@ static void client_asks_before(struct image_client *client, int method)
 {
     struct image_call *call = &client->calls[client->depth];
 
+    client->preparing = true;
     call->method = method;
     call->before = true;
     call_begin(call);
+}
+
+/* What has to be known first is known, or is asked for. */
+static void client_prepares(struct image_client *client)
+{
+    const struct image_client_worker *worker = worker_of(client);
+
+    if (client->preparing)
+        return;
+    if (worker->listed)
+        client_goes_on(client);
+    else
+        client_asks_before(client,
+                           worker->config.contract == IMAGE_FLAT ? CALL_METADATA : CALL_LIST);
+}
+
+/* What has to be known first could not be had: no op that waited for it can begin. */
+static void client_cannot(struct image_client *client, const struct image_call *why,
+                          const char *kind)
+{
+    const struct image_client_events *events = worker_of(client)->events;
+    struct image_call *call = client->waiting, *next;
+    char text[IMAGE_TEXT_MOST + 80];
+
+    snprintf(text, sizeof(text), "before the first op, %s: %s%s", call_names[why->method],
+             why->text, why->status == GRPC_UNIMPLEMENTED ? " (is --contract right?)" : "");
+    client->waiting = client->waiting_last = NULL;
+    client->failing = true;
+    for (; call != NULL; call = next) {
+        next = call->next;
+        events->failed(client->context, call->slot, kind, text);
+    }
+    client->failing = false;
+    if (client->waiting != NULL && client->h2.session != NULL) /* asked again, from in there */
+        client_prepares(client);
 }
 
 void image_client_ask(struct image_client *client, unsigned slot)
@@ -158,6 +199,8 @@ void image_client_ask(struct image_client *client, unsigned slot)
     else
         client->waiting_last->next = call;
     client->waiting_last = call;
+    if (client->h2.session != NULL && !client->failing)
+        client_prepares(client);
 }
 
 /* --- what the server has --- */
@@ -230,10 +273,12 @@ static int list_check(struct image_call *call, char *const *names, size_t count)
     if (!worker->listed) {
         int r = worker_learn_list(worker, names, count);
         worker->listed = r == 0;
-        if (r < 0) {
+        if (r < 0)
             worker_forget(worker);
+        if (r == -ENODATA)
+            return call_fails(call, "no-images", "the server has no images");
+        if (r < 0)
             call->client->trouble = -r;
-        }
         return r;
     }
     bool same = count == worker->known_count;
@@ -306,8 +351,8 @@ static int call_check_image(struct image_call *call)
     if (call->messages >= worker->config.images_per_op)
         return call_fails(call, "wrong-count", "more images than were asked for");
     if (strcmp(image->name, known->name) != 0)
-        return call_fails(call, "wrong-content", "image '%.80s' came for '%.80s'", image->name,
-                          known->name);
+        return call_fails(call, "wrong-content", "image '%.80s' came for '%.80s'%s", image->name,
+                          known->name, image->name[0] == '\0' ? ": is --contract right?" : "");
     if (image->has_size && image->size_in_bytes != image->content_size)
         return call_fails(call, "wrong-content", "'%.80s' says %llu bytes and has %llu",
                           known->name, (unsigned long long)image->size_in_bytes,
@@ -351,12 +396,19 @@ static int call_end(void *context)
 
 static const struct grpc_reader_events reader_events = {call_message, call_data, call_end};
 
+/* Whether what still comes is of no use. (When the other end goes away, what has begun ends well.)
+ */
+static bool client_is_lost(const struct image_client *client)
+{
+    return client->trouble != 0 && client->trouble != ESHUTDOWN;
+}
+
 static void client_data(struct h2_stream *stream, const uint8_t *data, size_t size)
 {
     struct image_call *call = call_of(stream);
     const struct image_client_events *events = worker_of(call->client)->events;
 
-    if (call->failure != NULL || call->client->trouble != 0)
+    if (call->failure != NULL || client_is_lost(call->client) || call->http_status != 200)
         return;
     if (!call->began && !call->before)
         events->first(call->client->context, call->slot);
@@ -440,11 +492,12 @@ static void client_closed(struct h2_stream *stream, uint32_t code)
         else
             worker->events->failed(client->context, call->slot, kind, call->text);
     } else if (kind != NULL) {
-        if (client->trouble == 0)
-            client->trouble = call->has_status ? EOPNOTSUPP : EPROTO;
+        client->preparing = false;
+        client_cannot(client, call, kind);
     } else if (call->method == CALL_METADATA) {
         client_asks_before(client, CALL_LIST);
     } else {
+        client->preparing = false;
         client_goes_on(client);
     }
 }
@@ -529,6 +582,7 @@ void image_client_reset(struct image_client *client)
 {
     h2_end(&client->h2);
     client->waiting = client->waiting_last = NULL;
+    client->preparing = client->failing = false;
     client->trouble = 0;
 }
 
@@ -543,7 +597,7 @@ void image_client_close(struct image_client *client)
 /* What ends the connection: trouble, or that the other end goes away and nothing is under way. */
 static int client_verdict(const struct image_client *client)
 {
-    if (client->trouble != 0 && (client->trouble != ESHUTDOWN || client->h2.streams_count == 0))
+    if (client_is_lost(client) || (client->trouble != 0 && client->h2.streams_count == 0))
         return -client->trouble;
     return client->h2.goaway && client->h2.streams_count == 0 ? -ESHUTDOWN : 0;
 }
@@ -560,23 +614,20 @@ static int client_input(void *state, struct buf *buf)
 static int client_output(void *state, struct proto_output *out)
 {
     struct image_client *client = state;
-    struct image_client_worker *worker = worker_of(client);
 
     if (client->h2.session == NULL) {
         int r = h2_begin(&client->h2);
         if (r < 0)
             return r;
-        if (worker->listed)
-            client_goes_on(client);
-        else
-            client_asks_before(client,
-                               worker->config.contract == IMAGE_FLAT ? CALL_METADATA : CALL_LIST);
+        client_prepares(client);
     }
     int r = client_verdict(client);
     if (r < 0)
         return r;
     /* A request that the other end would not hear any more ends here; what is left goes first. */
     r = h2_output(&client->h2, out);
+    if (out->close && client->h2.deaf && client->trouble == 0)
+        client->trouble = EPROTO; /* GOAWAY says so to the other end, and this to ours */
     if (r < 0 || client_verdict(client) == 0)
         return r;
     out->last = out->close = false;

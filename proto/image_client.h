@@ -66,6 +66,8 @@ struct image_client {
     unsigned depth;
     struct image_call *calls; /* one a slot, and one for what is asked before the first op */
     struct image_call *waiting, *waiting_last; /* asked before the server's images were known */
+    bool preparing;                            /* ... which are being asked for */
+    bool failing;                              /* what waited is being told that it failed */
     int trouble;                               /* errno that ends the connection */
 };
 extern const struct proto_ops image_client_proto;

@@ -147,6 +147,18 @@ static void image_process_close(void *process)
     free(images);
 }
 
+/* `learn` is the client's word; what it is to learn is the server's to choose. */
+static bool images_are_default(const struct image_serve_options *serve)
+{
+    return strcmp(serve->images, "default") == 0 || strcmp(serve->images, "learn") == 0;
+}
+
+static int image_check(const void *options, struct lab_error *err)
+{
+    const struct image_serve_options *serve = options;
+    return images_are_default(serve) ? 0 : image_folder_check(serve->images, err);
+}
+
 static int process_read(struct image_process *images, const char *path, struct lab_error *err)
 {
     char *left_out;
@@ -168,8 +180,7 @@ static int image_process_open(void **process, const void *options, struct lab_er
 
     if (images == NULL)
         return lab_fail(err, ENOMEM, "no memory for the images");
-    /* `learn` is the client's word; what it is to learn is the server's to choose. */
-    if (strcmp(serve->images, "default") != 0 && strcmp(serve->images, "learn") != 0) {
+    if (!images_are_default(serve)) {
         r = process_read(images, serve->images, err);
         list = images->folder.list;
         count = images->folder.count;
@@ -253,6 +264,7 @@ const struct server_workload server_image_stream = {
     .port = 50051,
     .options = image_options,
     .options_size = sizeof(struct image_serve_options),
+    .check = image_check,
     .message_bytes = image_message_bytes,
     .proto = &grpc_server_proto,
     .metrics = image_server_metrics,

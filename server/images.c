@@ -4,11 +4,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "core/text.h"
 
 /* The bytes of an open file, which is as large as size says and may shrink meanwhile. */
 static int file_read(int fd, uint8_t *bytes, size_t size)
@@ -75,9 +78,11 @@ static int by_name(const void *a, const void *b)
 /* A line more of what was left out. */
 static int left_out_add(char **left_out, const char *name, const char *why)
 {
-    char *longer;
+    char shown[NAME_MAX + 1], *longer;
 
-    if (asprintf(&longer, "%s%s: %s\n", *left_out == NULL ? "" : *left_out, name, why) < 0)
+    snprintf(shown, sizeof(shown), "%s", name);
+    text_clean(shown);
+    if (asprintf(&longer, "%s%s: %s\n", *left_out == NULL ? "" : *left_out, shown, why) < 0)
         return -ENOMEM;
     free(*left_out);
     *left_out = longer;
@@ -91,6 +96,8 @@ static int folder_add(struct image_folder *folder, int fd, const char *name, cha
     if (grown == NULL)
         return -ENOMEM;
     folder->list = grown;
+    if (!text_is_clean(name)) /* as protobuf's strings have to be */
+        return left_out_add(left_out, name, "its name is not UTF-8 on one line");
     int r = picture_read(&grown[folder->count], fd, name);
     if (r == EISDIR)
         return 0;
@@ -100,17 +107,46 @@ static int folder_add(struct image_folder *folder, int fd, const char *name, cha
     return 0;
 }
 
+static int folder_open(DIR **dir, const char *path, struct lab_error *err)
+{
+    *dir = opendir(path);
+    return *dir != NULL ? 0 : lab_fail(err, errno, "--images %s: %s", path, strerror(errno));
+}
+
+static int folder_is_none(const char *path, struct lab_error *err)
+{
+    return lab_fail(err, ENODATA, "--images %s: there is no file in it that could be served", path);
+}
+
+int image_folder_check(const char *path, struct lab_error *err)
+{
+    struct dirent *entry;
+    struct stat info;
+    bool found = false;
+    DIR *dir;
+
+    int r = folder_open(&dir, path, err);
+    if (r < 0)
+        return r;
+    while (!found && (entry = readdir(dir)) != NULL)
+        found = entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &info, 0) == 0 &&
+                S_ISREG(info.st_mode) && info.st_size > 0 &&
+                faccessat(dirfd(dir), entry->d_name, R_OK, 0) == 0;
+    closedir(dir);
+    return found ? 0 : folder_is_none(path, err);
+}
+
 int image_folder_read(struct image_folder *folder, const char *path, char **left_out,
                       struct lab_error *err)
 {
     struct dirent *entry;
-    int r = 0;
+    DIR *dir;
 
     *folder = (struct image_folder){0};
     *left_out = NULL;
-    DIR *dir = opendir(path);
-    if (dir == NULL)
-        return lab_fail(err, errno, "--images %s: %s", path, strerror(errno));
+    int r = folder_open(&dir, path, err);
+    if (r < 0)
+        return r;
     while (r == 0 && (entry = readdir(dir)) != NULL)
         if (entry->d_name[0] != '.')
             r = folder_add(folder, dirfd(dir), entry->d_name, left_out);
@@ -118,8 +154,7 @@ int image_folder_read(struct image_folder *folder, const char *path, char **left
     if (r < 0)
         lab_fail(err, ENOMEM, "--images %s: no memory for its files", path);
     else if (folder->count == 0)
-        r = lab_fail(err, ENODATA, "--images %s: there is no file in it that could be served",
-                     path);
+        r = folder_is_none(path, err);
     else
         qsort(folder->list, folder->count, sizeof(*folder->list), by_name);
     if (r < 0)

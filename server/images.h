@@ -15,6 +15,8 @@ struct image_folder {
  * was); the caller frees it. -ENOENT and the like with a sentence; -ENODATA: no picture in it. */
 int image_folder_read(struct image_folder *folder, const char *path, char **left_out,
                       struct lab_error *err);
+/* Whether that would find one; no file is read. */
+int image_folder_check(const char *path, struct lab_error *err);
 void image_folder_free(struct image_folder *folder);
 
 #endif

@@ -18,6 +18,8 @@ struct server_workload {
     uint16_t port;      /* where it listens by default */
     const struct option_def *options;
     size_t options_size;
+    /* What can be told of the options on this host before a server is started; NULL: nothing. */
+    int (*check)(const void *options, struct lab_error *err);
     /* For sizing receive buffers, bytes; 0 = unknown. */
     uint64_t (*message_bytes)(const void *options);
     const struct proto_ops *proto;

@@ -57,6 +57,10 @@ class ImageStream(LabCase):
         self.assertEqual(sizes, [3 * i for i in range(1, 97, 5)])
         self.assert_refused("run", "image-stream", "--sweep", "sead", says=("sead", "seed"))
         self.assert_refused("run", "echo", "--sweep", "seed", says=("seed", "echo"))
+        self.assert_refused(
+            "run", "image-stream", "--sweep", "seed", "--images-per-op", "3",
+            says=("sweep seed", "images-per-op"),
+        )
 
     def test_a_folder_is_served(self):
         folder = os.path.join(self.folder, "pictures")
@@ -64,13 +68,15 @@ class ImageStream(LabCase):
         for name, content in (("b.png", b"second"), ("a.jpg", b"first" * 1000), ("empty", b"")):
             with open(os.path.join(folder, name), "wb") as file:
                 file.write(content)
+        with open(os.path.join(os.fsencode(folder), b"bad\xff.png"), "wb") as file:
+            file.write(b"no string of protobuf's")
         process, address = self.serve("-e", "epoll", "--images", folder, workload="image-stream")
         trial, metrics = self.images("--server", address, "--images", "learn", "-n", "10")
         self.assertEqual(trial["errors"], 0)
         self.assertEqual(trial["bytes"], 10 * (5000 + 6 + 5000))
         code, _, err = self.finish(process, signal.SIGTERM)
         self.assertEqual(code, EXIT_OK)
-        self.assert_says(err, "empty: it is empty")
+        self.assert_says(err, "empty: it is empty", "bad?.png: its name is not UTF-8")
 
     def test_a_folder_that_is_none_is_refused(self):
         for name, says in (("nowhere", "nowhere"), (".", "no file")):
@@ -78,6 +84,7 @@ class ImageStream(LabCase):
                 "serve", "image-stream", "-e", "epoll", "--images", name, "--listen",
                 "127.0.0.1:0", says=says,
             )
+            self.assert_refused("run", "image-stream", *SHORT, "--images", name, says=says)
 
     def test_wrong_pictures_are_errors_by_kind(self):
         folder = os.path.join(self.folder, "pictures")

@@ -52,6 +52,10 @@ static void hear_failed(void *context, unsigned slot, const char *kind, const ch
     heard->failed++;
     snprintf(heard->kind, sizeof(heard->kind), "%s", kind);
     snprintf(heard->text, sizeof(heard->text), "%s", text);
+    if (heard->again_left > 0) {
+        heard->again_left--;
+        image_client_ask(heard->again, slot);
+    }
 }
 
 static const struct image_client_events hear = {
@@ -74,8 +78,8 @@ static const struct image_client_config three = {
     .message_bytes = 4u << 20,
 };
 
-static struct pair *pair_open(const struct image_client_config *config, uint32_t window,
-                              unsigned depth)
+static struct pair *pair_open_with(const struct image_client_config *config,
+                                   enum image_contract server, uint32_t window, unsigned depth)
 {
     struct pair *pair = calloc(1, sizeof(*pair));
     const struct h2_options options = {
@@ -87,7 +91,7 @@ static struct pair *pair_open(const struct image_client_config *config, uint32_t
     };
     const struct h2_options serves = server_options();
 
-    server_open(&pair->server, &serves, config->contract, true);
+    server_open(&pair->server, &serves, server, true);
     cr_assert_eq(meter_open(&pair->meter, client_metrics), 0);
     cr_assert_eq(image_client_worker_open(&pair->worker, &options, config, &hear, &pair->meter), 0);
     cr_assert_eq(image_client_open(&pair->client, &pair->worker, &pair->heard, depth), 0);
@@ -95,6 +99,12 @@ static struct pair *pair_open(const struct image_client_config *config, uint32_t
     pair->heard.again = &pair->client;
     pair->heard.side = &pair->side;
     return pair;
+}
+
+static struct pair *pair_open(const struct image_client_config *config, uint32_t window,
+                              unsigned depth)
+{
+    return pair_open_with(config, config->contract, window, depth);
 }
 
 static void pair_close(struct pair *pair)
@@ -353,6 +363,44 @@ Test(image_pair, an_unknown_name_fails_the_call_or_is_left_out, .timeout = 10)
     pair_close(pair);
 }
 
+Test(image_pair, ops_that_cannot_begin_fail_and_say_why, .timeout = 10)
+{
+    struct image_client_config config = three;
+    config.contract = IMAGE_FLAT;
+    struct pair *pair = pair_open_with(&config, IMAGE_NESTED, 16u << 20, 2);
+
+    pair->heard.again_left = 3;
+    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->client, 1);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.failed, 5, "%u", pair->heard.failed);
+    cr_assert_str_eq(pair->heard.kind, "grpc-unimplemented");
+    cr_assert_not_null(strstr(pair->heard.text, "ServiceMetadata"), "%s", pair->heard.text);
+    cr_assert_not_null(strstr(pair->heard.text, "--contract"), "%s", pair->heard.text);
+    cr_assert_eq(pair->side.err, 0);
+    pair->worker.config.contract = IMAGE_NESTED;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1, "and the connection goes on");
+    pair_close(pair);
+}
+
+Test(image_pair, a_server_without_images_fails_the_op, .timeout = 10)
+{
+    struct pair *pair = pair_open(&three, 16u << 20, 1);
+
+    pair->server.set.count = 0;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.failed, 1);
+    cr_assert_str_eq(pair->heard.kind, "no-images");
+    pair->server.set.count = 3;
+    image_client_ask(&pair->client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 1);
+    pair_close(pair);
+}
+
 Test(image_pair, many_ops_take_no_more_memory_than_the_first, .timeout = 30)
 {
     struct image_client_config config = {.list = true, .images_per_op = 1, .message_bytes = 4096};
@@ -405,6 +453,26 @@ Test(image_pair, an_op_that_is_under_way_survives_a_drain, .timeout = 10)
     cr_assert_eq(pair->heard.done, 2);
     cr_assert_eq(pair->heard.failed, 0);
     cr_assert_eq(pair->side.err, -ESHUTDOWN, "and then the client knows that it is to leave");
+    cr_assert(pair->server.side.closed);
+    pair_close(pair);
+}
+
+/* One of them ends, and is asked again in vain, while the others are half through. */
+Test(image_pair, all_ops_that_are_under_way_survive_a_drain, .timeout = 10)
+{
+    struct pair *pair = pair_open_begun(&three, 65535, 3);
+
+    for (unsigned i = 0; i < 3; i++)
+        image_client_ask(&pair->client, i);
+    pair->heard.again_left = 1;
+    side_pull(&pair->side);
+    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
+    pair->side.out_size = 0;
+    cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->heard.done, 4, "%u done, %u failed: %s %s", pair->heard.done,
+                 pair->heard.failed, pair->heard.kind, pair->heard.text);
+    cr_assert_eq(pair->side.err, -ESHUTDOWN);
     cr_assert(pair->server.side.closed);
     pair_close(pair);
 }
