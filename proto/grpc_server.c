@@ -307,6 +307,9 @@ static void server_ended(struct h2_stream *stream)
         call->method->message(call, call->message, call->message_size);
     else
         grpc_call_finish(call, GRPC_OK, NULL);
+    /* Sending the answer may take long. */
+    pool_give(call_pool(call), call->message);
+    call->message = NULL;
 }
 
 static void server_piece(struct h2_stream *stream, struct h2_piece *piece)

@@ -765,6 +765,50 @@ Test(h2_frames, who_takes_nothing_of_what_it_asked_for_is_closed)
     cr_assert_eq(server_count(&rig, H2_CLOSED_STALLED), 1);
 }
 
+/* A call for 4000 pictures, in frames that fit. */
+static void put_long_call(uint32_t stream)
+{
+    static const char name[] = "\n\vimage-1.jpg";
+    struct bytes *block = calloc(1, sizeof(*block)), *message = calloc(1, sizeof(*message));
+    size_t size = 4000 * (sizeof(name) - 1);
+    const uint8_t prefix[5] = {0, 0, 0, (uint8_t)(size >> 8), (uint8_t)size};
+
+    put_request_fields(block, STREAM);
+    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
+    put_raw(message, prefix, sizeof(prefix));
+    for (unsigned i = 0; i < 4000; i++)
+        put_raw(message, name, sizeof(name) - 1);
+    for (size_t at = 0; at < message->size; at += 16384) {
+        size_t rest = message->size - at, piece = rest < 16384 ? rest : 16384;
+        frame(DATA, piece == rest ? END_STREAM : 0, stream, (const char *)message->data + at,
+              piece);
+    }
+    free(block);
+    free(message);
+}
+
+/* However much they ask for: 1.8 GB a call here. What docs/image-stream.md promises of memory. */
+Test(h2_frames, calls_whose_answers_are_not_read_cost_4_bytes_a_name)
+{
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+    const uint64_t blocks = 32 * 16384, request = 65536, session = 10240, call = 4 * 4000 + 1024;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6); /* no window at all */
+    feed();
+    rig.side.hold = true;
+    for (uint32_t i = 0; i < 100; i++) {
+        put_long_call(2 * i + 1);
+        feed();
+        cr_assert_eq(rig.side.err, 0);
+        side_release(&rig.side); /* headers and window updates did go out */
+    }
+    cr_assert_eq(server_count(&rig, GRPC_CALLS), 100);
+    cr_assert_eq(server_count(&rig, IMAGES_SENT), 400000);
+    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
+    cr_assert_leq(grown, blocks + session + 4 * request + 100 * call, "%llu bytes",
+                  (unsigned long long)grown);
+}
+
 /* What a connection holds that reads nothing is bounded, whatever it asks for. */
 Test(h2_frames, a_connection_that_reads_nothing_costs_little)
 {
