@@ -382,14 +382,15 @@ static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 /* What the other end is granted. */
 static void client_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
-    struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
-
-    if (frame->hd.type == NGHTTP2_WINDOW_UPDATE && (frame->hd.stream_id == 0 || stream != NULL))
-        h2_held_granted(h2, stream, (uint32_t)frame->window_update.window_size_increment);
-    else if (frame->hd.type == NGHTTP2_SETTINGS)
+    if (frame->hd.type == NGHTTP2_WINDOW_UPDATE) {
+        struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
+        if (stream != NULL || frame->hd.stream_id == 0)
+            h2_held_granted(h2, stream, (uint32_t)frame->window_update.window_size_increment);
+    } else if (frame->hd.type == NGHTTP2_SETTINGS) {
         for (size_t i = 0; i < frame->settings.niv; i++)
             if (frame->settings.iv[i].settings_id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE)
                 h2_held_settings(h2, frame->settings.iv[i].value);
+    }
 }
 
 static int on_sent_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
