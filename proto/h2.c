@@ -184,7 +184,7 @@ static void check_window(struct h2 *h2, struct h2_stream *stream, const nghttp2_
         h2_fail(h2, NGHTTP2_FLOW_CONTROL_ERROR, H2_CLOSED_PROTOCOL);
     else if (stream != NULL &&
              (int64_t)hd->length > nghttp2_session_get_stream_local_window_size(session, id))
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_FLOW_CONTROL_ERROR);
+        h2_reset(stream, NGHTTP2_FLOW_CONTROL_ERROR);
 }
 
 /* RFC 9113, 5.1.1: whoever leaves numbers out has closed those streams. The library would take a
@@ -204,6 +204,25 @@ static void check_number(struct h2 *h2, uint32_t id)
         h2->skipped_next = (h2->skipped_next + 1) % H2_SKIPPED_MOST;
     }
     h2->last_id = id;
+}
+
+static void note_ours(struct h2 *h2, int32_t id)
+{
+    h2->ours[h2->ours_next] = (uint32_t)id;
+    h2->ours_next = (h2->ours_next + 1) % H2_OURS_MOST;
+}
+
+/* RFC 9113, 5.1: HEADERS on a closed stream. The library lets them pass, as it must where we reset
+ * the stream and the other end cannot know that yet (and DATA there it drops, without a word). */
+static void check_closed(struct h2 *h2, int32_t id)
+{
+    if (!h2->worker->options.server || id % 2 == 0 || (uint32_t)id > h2->last_id ||
+        stream_of(h2->session, id) != NULL)
+        return;
+    for (unsigned i = 0; i < H2_OURS_MOST; i++)
+        if (h2->ours[i] == (uint32_t)id)
+            return;
+    h2_fail(h2, NGHTTP2_STREAM_CLOSED, H2_CLOSED_PROTOCOL);
 }
 
 static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
@@ -228,6 +247,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
             count_control(h2);
     } else if (hd->type == NGHTTP2_HEADERS) {
         h2->continuations = 0;
+        check_closed(h2, hd->stream_id);
         check_number(h2, (uint32_t)hd->stream_id);
     } else if (hd->type == NGHTTP2_DATA) {
         begin_data(h2, hd);
@@ -246,11 +266,15 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     h2->header_bytes = 0;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    if (h2->deaf || h2->draining)
+    if (h2->deaf || h2->draining) {
+        note_ours(h2, frame->hd.stream_id);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     struct h2_stream *stream = h2->worker->events->begin(h2);
-    if (stream == NULL)
+    if (stream == NULL) {
+        note_ours(h2, frame->hd.stream_id);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
     stream->id = frame->hd.stream_id;
     return nghttp2_session_set_stream_user_data(session, stream->id, stream) == 0
                ? 0
@@ -364,6 +388,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *user)
 {
+    note_ours(user, frame->hd.stream_id);
     count_reset(user);
     return 0;
 }
@@ -372,6 +397,8 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
  * a reset takes what is queued of its stream with it. */
 static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        note_ours(h2, frame->hd.stream_id);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
     struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
@@ -566,6 +593,10 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
         ssize_t taken = nghttp2_session_mem_recv(h2->session, data, piece);
         if (taken < 0) {
             bool headers = taken == H2_TOO_MANY_CONTINUATIONS;
+            if (taken == NGHTTP2_ERR_BAD_CLIENT_MAGIC) {
+                h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
+                return PROTO_OK; /* whoever speaks something else is to hear why it ends */
+            }
             if (!h2->deaf)
                 h2_count(h2, headers ? H2_CLOSED_HEADERS : H2_CLOSED_PROTOCOL, 1);
             return taken == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
@@ -774,5 +805,6 @@ int h2_trailers(struct h2_stream *stream, const struct h2_header *headers, unsig
 
 void h2_reset(struct h2_stream *stream, uint32_t code)
 {
+    note_ours(stream->h2, stream->id);
     nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
 }
