@@ -22,6 +22,8 @@ static const struct h2_options options = {
 struct heard {
     unsigned asked, answered;
     struct image_client *client;
+    uint64_t now_ns;
+    bool time_before;
 };
 
 static void hear_first(void *context, unsigned slot)
@@ -48,7 +50,10 @@ static void hear_end(struct heard *heard, unsigned slot)
 
 static void hear_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
 {
-    hear_end(context, slot);
+    struct heard *heard = context;
+    if (held_ns > heard->now_ns)
+        abort(); /* longer than all of this has taken */
+    hear_end(heard, slot);
 }
 
 static void hear_failed(void *context, unsigned slot, const char *kind, const char *text)
@@ -83,10 +88,25 @@ static bool pull(struct image_client *client)
     return true;
 }
 
-static bool feed(struct image_client *client, const uint8_t *data, size_t size)
+static bool tick(struct heard *heard)
+{
+    uint64_t next_ns = PROTO_NEVER;
+    return image_client_proto.tick(heard->client, heard->now_ns, &next_ns) >= 0;
+}
+
+/* As the pump does it, a moment after the last time. */
+static bool feed(struct heard *heard, const uint8_t *data, size_t size)
 {
     struct buf buf = {.data = (uint8_t *)data, .size = (uint32_t)size, .refs = 1, .release = keep};
-    return image_client_proto.input(client, &buf) >= 0 && pull(client);
+
+    heard->now_ns += 1000;
+    if (heard->time_before && !tick(heard))
+        return false;
+    int r = image_client_proto.input(heard->client, &buf);
+    heard->time_before = r > 0 && (r & PROTO_TIME_BEFORE);
+    if (r < 0 || ((r & PROTO_TIME) && !tick(heard)))
+        return false;
+    return pull(heard->client);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -116,7 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     image_client_ask(&client, 1);
     bool goes_on = pull(&client);
     for (size_t at = 0; at < size && goes_on; at += piece)
-        goes_on = feed(&client, data + at, piece < size - at ? piece : size - at);
+        goes_on = feed(&heard, data + at, piece < size - at ? piece : size - at);
     image_client_close(&client);
     image_client_worker_close(&worker);
     meter_close(&meter);
