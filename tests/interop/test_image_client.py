@@ -129,8 +129,12 @@ class Larger(ClientCase):
         self.assertEqual(trial["ops"], 0)
 
     def test_small_windows(self):
+        """They hold the answers up, which the client knows of anybody's server."""
         trial = self.run_against(self.grpcio(), "--window", "64KiB")
         self.assert_good(trial)
+        stalled = [m for m in trial["metrics"] if m["name"] == "stalled_ns"][0]
+        self.assertEqual(stalled["count"], trial["ops"])
+        self.assertGreater(stalled["value"]["max"], 0)
 
 
 if __name__ == "__main__":
