@@ -48,6 +48,7 @@ int cli_fail(enum cli_exit exit_code, const char *format, ...)
 struct cli_feature {
     const char *name;
     const char *reason; /* NULL: built in */
+    const char *detail; /* of what is built in, or "" */
 };
 extern const struct cli_feature cli_features[]; /* ends with a NULL name */
 extern const char cli_version[], cli_commit[];

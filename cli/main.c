@@ -36,7 +36,7 @@ static void main_version(void)
     printf("lab %s (%s)\n", cli_version, cli_commit);
     for (const struct cli_feature *feature = cli_features; feature->name != NULL; feature++)
         printf("  %-10s %s%s\n", feature->name, feature->reason == NULL ? "yes" : "no: ",
-               feature->reason == NULL ? "" : feature->reason);
+               feature->reason == NULL ? feature->detail : feature->reason);
 }
 
 static const struct command *main_find(const char *name)

@@ -55,7 +55,7 @@ const struct option_def dpdk_options[] = {
      .type = OPTION_FLAG,
      .offset = FIELD(plain),
      .fallback = "no",
-     .help = "use lwIP as its package has it, without the shortcuts of reach.c"},
+     .help = "use lwIP as it is, without the shortcuts of reach.c"},
     {.name = "eal",
      .type = OPTION_TEXT,
      .offset = FIELD(eal),
@@ -112,11 +112,12 @@ void dpdk_fill_caps(const struct engine_config *config, const char *how, struct 
         .user_stack = true,
     };
     engine_caps_add(caps, "received buffers lent", CAP_NATIVE, "the device's frames, not copied");
-    engine_caps_add(caps, "zero-copy send", CAP_ABSENT, "lwIP's package copies into its segments");
+    engine_caps_add(caps, "zero-copy send", CAP_ABSENT, "lwIP copies into its segments");
     engine_caps_add(caps, "file segments", CAP_EMULATED, "read into memory, then sent");
     if (memif)
         engine_caps_add(caps, "zero-copy memif", options->zero_copy ? CAP_NATIVE : CAP_ABSENT,
                         options->zero_copy ? "of the client's frames" : "zero_copy=no");
+    engine_caps_add(caps, "lwIP", CAP_NATIVE, stack_library);
     snprintf(note, sizeof(note), "%s%s", how[0] == '\0' ? "" : "lwIP the plain way: ", how);
     engine_caps_add(caps, "lwIP's shortcuts", how[0] == '\0' ? CAP_NATIVE : CAP_ABSENT, note);
     engine_caps_add(caps, "checksums", CAP_NATIVE, "all, in software");
@@ -137,6 +138,6 @@ int dpdk_probe(const struct engine_config *config, struct engine_caps *caps, str
     int r = dpdk_wire_config(config, &wire, err);
 
     if (r == 0)
-        dpdk_fill_caps(config, options->plain ? "asked for" : "", caps);
+        dpdk_fill_caps(config, stack_unfit(options->plain), caps);
     return r;
 }

@@ -1,7 +1,7 @@
 /*
  * See reach.h. Of the functions at the end lwIP calls these and not its own, as the executable's
- * definition of a name goes before a shared object's. What they cost and bring is in
- * docs/dpdk.md.
+ * definition of a name goes before a shared object's; where lwIP is compiled in, its own have
+ * another name (lwip/rename.py). What they cost and bring is in docs/dpdk.md.
  */
 #include "engines/dpdk/reach.h"
 
@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "engines/dpdk/guard.h"
 #include <lwip/inet_chksum.h>
+#include <lwip/init.h>
 #include <lwip/ip.h>
 #include <lwip/memp.h>
 #include <lwip/prot/ethernet.h>
@@ -55,7 +57,7 @@ static struct reach reach = {.joined = true};
 struct reach_counts reach_counts;
 
 /* The library's own, for its own way. */
-static struct {
+struct reach_own {
     void *(*memp_malloc)(memp_t type);
     void (*memp_free)(memp_t type, void *memory);
     sys_prot_t (*protect)(void);
@@ -66,7 +68,31 @@ static struct {
     err_t (*rexmit)(struct tcp_pcb *pcb);
     void (*rexmit_all)(struct tcp_pcb *pcb);
     err_t (*split)(struct tcp_pcb *pcb, u16_t split);
-} own;
+};
+
+#ifdef LWIP_BUILT_IN
+void *lwip_own_memp_malloc(memp_t type);
+void lwip_own_memp_free(memp_t type, void *memory);
+void lwip_own_tcp_timer_needed(void);
+u16_t lwip_own_lwip_standard_chksum(const void *data, int size);
+u16_t lwip_own_lwip_chksum_copy(void *to, const void *from, u16_t size);
+err_t lwip_own_tcp_rexmit(struct tcp_pcb *pcb);
+void lwip_own_tcp_rexmit_rto_commit(struct tcp_pcb *pcb);
+err_t lwip_own_tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split);
+
+static const struct reach_own own = {
+    .memp_malloc = lwip_own_memp_malloc,
+    .memp_free = lwip_own_memp_free,
+    .timer_needed = lwip_own_tcp_timer_needed,
+    .sum = lwip_own_lwip_standard_chksum,
+    .sum_copy = lwip_own_lwip_chksum_copy,
+    .rexmit = lwip_own_tcp_rexmit,
+    .rexmit_all = lwip_own_tcp_rexmit_rto_commit,
+    .split = lwip_own_tcp_split_unsent_seg,
+};
+#else
+static struct reach_own own;
+#endif
 
 bool reach_is_on(void)
 {
@@ -396,6 +422,18 @@ static void *next_symbol(const char *name)
     return dlsym(RTLD_NEXT, name);
 }
 
+#ifdef LWIP_BUILT_IN
+static bool own_find(void)
+{
+    return true;
+}
+
+/* For its timers, where the library is built without a system. */
+u32_t sys_now(void)
+{
+    return (u32_t)(clock_ns() / NS_PER_MS);
+}
+#else
 static bool own_find(void)
 {
     /* ISO C has no cast from an object's pointer to a function's; POSIX has this. */
@@ -414,17 +452,28 @@ static bool own_find(void)
            own.sum_copy != NULL && own.rexmit != NULL && own.rexmit_all != NULL &&
            own.split != NULL;
 }
+#endif
+
+const char *reach_unfit(bool plain)
+{
+    if (plain)
+        return "asked for";
+    if (LWIP_VERSION_MAJOR != 2 || LWIP_VERSION_MINOR != 1 || LWIP_VERSION_REVISION != 3)
+        return "they were written for lwIP 2.1.3";
+    return "";
+}
 
 const char *reach_open(bool plain)
 {
+    const char *unfit = reach_unfit(plain);
     static bool found;
     uint8_t probe[64];
 
     if (!found && !own_find())
         return "its functions are not where they should be";
     found = true;
-    if (plain)
-        return "asked for";
+    if (unfit[0] != '\0')
+        return unfit;
     /* The headers and the library are of one make. */
     if (memp_pools[MEMP_TCP_PCB]->size != LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_pcb)) ||
         memp_pools[MEMP_TCP_SEG]->size != LWIP_MEM_ALIGN_SIZE(sizeof(struct tcp_seg)) ||
@@ -461,11 +510,13 @@ bool reach_check(void)
 /* --- what stands in for the library's --- */
 
 u16_t lwip_standard_chksum(const void *data, int size);
+int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument);
+int rte_memseg_get_fd(const void *segment);
+
+#ifndef LWIP_BUILT_IN
 sys_prot_t sys_arch_protect(void);
 void sys_arch_unprotect(sys_prot_t value);
 void sys_check_core_locking(void);
-int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument);
-int rte_memseg_get_fd(const void *segment);
 
 sys_prot_t sys_arch_protect(void)
 {
@@ -482,6 +533,7 @@ void sys_arch_unprotect(sys_prot_t value)
 void sys_check_core_locking(void)
 {
 }
+#endif
 
 void tcp_timer_needed(void)
 {

@@ -16,9 +16,12 @@
  *  - IPv4 segments for this host go straight to TCP.
  *  - a segment that is split keeps its FIN in its second half only: a fault of that version.
  *
- * It stands on the version that it was written for: meson builds it only for that one, and
- * reach_open looks whether sizes and calls are what they should be. Otherwise, and with the
- * option `plain`, the library goes its own way.
+ * It stands on the version that it was written for: with the headers of another it is built to
+ * leave the library alone, and meson warns. reach_open looks whether the library's structures are
+ * those of the headers, and reach_check whether it calls what stands in for its functions. If not,
+ * and with the option `plain`, the library goes its own way.
+ *
+ * With lwIP compiled in (-Dlwip_src), the same functions stand in for the same, by their names.
  */
 #ifndef LAB_ENGINES_DPDK_REACH_H
 #define LAB_ENGINES_DPDK_REACH_H
@@ -32,6 +35,8 @@
 
 #include "engines/dpdk/wire.h"
 
+/* "" or why the library is going to go its own way, as far as that is known without asking it. */
+const char *reach_unfit(bool plain);
 /* Before lwip_init. "" or why the library goes its own way. */
 const char *reach_open(bool plain);
 /* After lwip_init: that it is called, and not the library's; false: its own way from here on. */

@@ -21,6 +21,7 @@
 #define STACK_SYN_SIZE     (WIRE_HEADER + IP_HLEN + TCP_HLEN)
 
 struct stack stack;
+const char stack_library[] = LWIP_WHAT;
 
 struct stack_pbuf {
     struct pbuf_custom custom;
@@ -244,6 +245,11 @@ static void interface_ip6(const struct in6_addr *address)
     memcpy(six.addr, address, sizeof(six.addr));
     netif_ip6_addr_set(&stack.netif, 1, &six);
     netif_ip6_addr_set_state(&stack.netif, 1, IP6_ADDR_PREFERRED);
+}
+
+const char *stack_unfit(bool plain)
+{
+    return reach_unfit(plain);
 }
 
 int stack_start(const struct stack_config *config, const char **how, struct lab_error *err)

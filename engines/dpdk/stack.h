@@ -46,6 +46,11 @@ struct stack_config {
     bool wide; /* windows of twice lwIP's: nobody asked for smaller ones */
 };
 
+/* Which lwIP it is. */
+extern const char stack_library[];
+/* "" or why it will go its own way, as far as that is known before the start. */
+const char *stack_unfit(bool plain);
+
 /* 0 or -errno with a sentence. `how` gets "" or why the library goes its own way. */
 int stack_start(const struct stack_config *config, const char **how, struct lab_error *err);
 /* Takes the interface down; all connections must be gone. What waits for its time stays. */

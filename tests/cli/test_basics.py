@@ -15,6 +15,12 @@ class About(LabCase):
         self.assertRegex(result.stdout, r"uring +(yes|no: .+)")
         self.assertEqual(result.stderr, "")
 
+    def test_version_names_the_stack_that_dpdk_has(self):
+        result = self.lab("--version")
+        self.assertRegex(result.stdout,
+                         r"dpdk +(no: .+|yes \(lwIP \d+\.\d+\.\d+, "
+                         r"(the package's shared object|compiled in from its source)\))\n")
+
     def test_help_goes_to_stdout_and_lists_each_command_once(self):
         result = self.lab("--help")
         self.assert_exit(result, 0)
