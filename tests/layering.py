@@ -29,7 +29,8 @@ MAY_KNOW = {
 # or clock in the rooms that promise to have none.
 ONLY_IN = {
     "rte_*.h": ["engines/dpdk/wire_*", "bench/bare/*"],
-    "lwip/*": ["engines/dpdk/reach*", "engines/dpdk/stack*", "bench/bare/*"],
+    "lwip/*": ["engines/dpdk/reach*", "engines/dpdk/stack*", "bench/bare/*",
+               "tests/unit/engines/dpdk/*"],
     "liburing.h": ["engines/io_uring*", "bench/bare/*", "tests/*"],
     "jansson.h": ["cli/*", "tests/*"],
     "ini.h": ["cli/*", "tests/*"],
