@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <net/if.h>
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -80,6 +81,42 @@ static inline void burst_begins(void)
 static inline void burst_ends(void)
 {
     atomic_store_explicit(&wire_in_burst, false, memory_order_release);
+}
+
+/* --- starting and stopping --- */
+
+struct port_order {
+    uint16_t port;
+    bool stop, start;
+    int result;
+    _Atomic bool done;
+};
+
+static void port_obey(void *argument)
+{
+    struct port_order *order = argument;
+
+    if (order->stop)
+        rte_eth_dev_stop(order->port);
+    if (order->start)
+        order->result = rte_eth_dev_start(order->port);
+    atomic_store_explicit(&order->done, true, memory_order_release);
+}
+
+/*
+ * Stops the port, starts it, or one after the other. The driver of memif hears of its other end on
+ * DPDK's interrupt thread, and has no lock against one who stops or starts the port meanwhile:
+ * both would free the rings. So that is done on the same thread, which is where alarms go off.
+ */
+static int port_switch(const struct wire *wire, bool stop, bool start)
+{
+    struct port_order order = {.port = wire->port, .stop = stop, .start = start};
+
+    if (wire->config.driver != WIRE_MEMIF || rte_eal_alarm_set(1, port_obey, &order) != 0)
+        port_obey(&order);
+    while (!atomic_load_explicit(&order.done, memory_order_acquire))
+        sched_yield();
+    return order.result;
 }
 
 /* --- pools --- */
@@ -460,7 +497,7 @@ static int tap_set_up(const struct wire *wire, struct lab_error *err)
 
 static int wire_start(struct wire *wire, struct lab_error *err)
 {
-    int r = rte_eth_dev_start(wire->port);
+    int r = port_switch(wire, false, true);
 
     if (r != 0 && wire->config.driver == WIRE_MEMIF)
         return lab_fail(err, ECONNREFUSED,
@@ -471,7 +508,7 @@ static int wire_start(struct wire *wire, struct lab_error *err)
     if (wire->config.driver == WIRE_TAP && wire->config.link != NULL) {
         r = tap_set_up(wire, err);
         if (r < 0) {
-            rte_eth_dev_stop(wire->port);
+            port_switch(wire, true, false);
             return r;
         }
     }
@@ -558,7 +595,7 @@ void wire_close(struct wire *wire)
     wire->config.link = NULL;
     if (wire->config.driver == WIRE_MEMIF && wire->config.server)
         return;
-    rte_eth_dev_stop(wire->port);
+    port_switch(wire, true, false);
     wire->running = false;
 }
 
@@ -583,8 +620,7 @@ static void memif_retry(struct wire *wire, uint64_t now_ns)
         wire->started_ns = now_ns;
         return;
     }
-    rte_eth_dev_stop(wire->port);
-    rte_eth_dev_start(wire->port);
+    port_switch(wire, true, true);
     wire->started_ns = now_ns;
 }
 
