@@ -253,6 +253,7 @@ struct conn {
     int fd;
     uint32_t events; /* what epoll is asked for */
     unsigned index;
+    bool refused; /* the library has more, and found no room for it */
     struct iovec gather[GATHER_MAX];
     unsigned gather_at, gather_count;
     size_t gather_bytes, small_used;
@@ -332,8 +333,10 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *data, size_t siz
 
     (void)session, (void)flags;
     size = size < SMALL_MAX ? size : SMALL_MAX;
-    if (!make_room(conn, 1, size))
+    if (!make_room(conn, 1, size)) {
+        conn->refused = true;
         return NGHTTP2_ERR_WOULDBLOCK;
+    }
     gather_copy(conn, data, size);
     return (ssize_t)size;
 }
@@ -350,10 +353,16 @@ static ssize_t on_read_length(nghttp2_session *session, uint8_t frame_type, int3
 static void send_all(struct conn *conn)
 {
     uint32_t wanted = EPOLLIN;
+    bool sent;
 
-    if (nghttp2_session_send(conn->session))
-        die("nghttp2 cannot send");
-    if (!flush(conn))
+    do {
+        conn->refused = false;
+        if (nghttp2_session_send(conn->session))
+            die("nghttp2 cannot send");
+        sent = flush(conn);
+        /* A socket that was full a moment ago may have room again: then nobody else would ask. */
+    } while (sent && conn->refused);
+    if (!sent)
         wanted |= EPOLLOUT;
     if (wanted != conn->events) {
         conn->events = wanted;
@@ -529,8 +538,10 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     (void)session, (void)frame;
     if (pieces > GATHER_MAX)
         die("--frame: images so small as these need smaller frames");
-    if (!make_room(conn, (unsigned)pieces, 9 + pieces * 64))
+    if (!make_room(conn, (unsigned)pieces, 9 + pieces * 64)) {
+        conn->refused = true;
         return NGHTTP2_ERR_WOULDBLOCK;
+    }
     gather_copy(conn, head, 9);
     meter.now.bytes += length;
     while (length > 0) {
