@@ -28,8 +28,9 @@
 #define WIRE_CACHE       256u   /* of a pool */
 #define WIRE_BLOCK_BYTES 256u   /* of a block, beside the MTU: lwIP's pbuf and all headers */
 #define WIRE_RETRY_NS    20000000ull
-#define WIRE_COPY_MOST   256u /* a short frame, lent as a copy */
-#define WIRE_COPY_OFFSET 74u  /* of its bytes: headers of 54 end with a cache line */
+#define WIRE_PATIENCE_NS 2000000000ull /* with one that says nothing */
+#define WIRE_COPY_MOST   256u          /* a short frame, lent as a copy */
+#define WIRE_COPY_OFFSET 74u           /* of its bytes: headers of 54 end with a cache line */
 #define WIRE_NAME_MAX    64
 
 struct wire {
@@ -40,6 +41,7 @@ struct wire {
     uint16_t port;
     bool running, patient;
     bool carried; /* the other end was there, since it was last lost */
+    bool turned_away;
     uint64_t started_ns, received_before;
     bool lends; /* what is sent is read by the other end where it lies */
     /* One a direction: what one holds back must not come out of the other. */
@@ -514,6 +516,7 @@ static int wire_start(struct wire *wire, struct lab_error *err)
     }
     wire->running = true;
     wire->started_ns = 0; /* the first look at it will say */
+    wire->turned_away = false;
     return 0;
 }
 
@@ -609,19 +612,24 @@ static bool link_is_up(const struct wire *wire)
 
 /*
  * The socket of a memif is there for one connection at a time: who comes while the server has yet
- * to notice that the one before has gone is turned away, and told nothing. Then it tries again.
+ * to notice that the one before has gone is turned away. Then it tries again. One that has merely
+ * not been answered yet waits: a server whose driver accepts a connection that has already been
+ * left frees what it has just registered, and its interrupt thread ends the process.
  */
 static void memif_retry(struct wire *wire, uint64_t now_ns)
 {
-    if (wire->config.driver != WIRE_MEMIF || wire->config.server || wire->carried ||
-        now_ns - wire->started_ns < WIRE_RETRY_NS)
+    uint64_t patience_ns = wire->turned_away ? WIRE_RETRY_NS : WIRE_PATIENCE_NS;
+
+    if (wire->config.driver != WIRE_MEMIF || wire->config.server || wire->carried)
         return;
-    if (wire->started_ns == 0) {
+    if (wire->started_ns == 0)
         wire->started_ns = now_ns;
+    if (now_ns - wire->started_ns < patience_ns)
         return;
-    }
     port_switch(wire, true, true);
     wire->started_ns = now_ns;
+    wire->turned_away = false;
+    wire->hangups_seen = atomic_load(&wire_hangups); /* leaving is none */
 }
 
 bool wire_is_suspect(const struct wire *wire)
@@ -644,6 +652,7 @@ bool wire_has_lost(struct wire *wire, uint64_t now_ns)
     bool carried = wire_has_carried(wire);
     bool lost = carried && (hung_up || !up);
     wire->hangups_seen = hangups;
+    wire->turned_away |= hung_up;
     wire->carried = !lost && (carried || up);
     wire->received_before = wire->counts.received;
     if (__builtin_expect(lost, 0))
