@@ -28,13 +28,6 @@ _Thread_local struct clock_anchor clock_anchor;
 /* Two marks of the past: the older one is measured against, the newer takes its place. */
 static _Thread_local struct clock_mark marks[2];
 
-static uint64_t kernel_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
-}
-
 #if defined(__x86_64__)
 
 /* Invariant (CPUID 0x80000007, EDX bit 8), and what the kernel itself trusts. */
@@ -68,7 +61,7 @@ static bool ask_both(struct clock_mark *now)
 {
     for (unsigned i = 0; i < CLOCK_ASKED; i++) {
         uint64_t before = __rdtsc();
-        now->ns = kernel_ns();
+        now->ns = clock_kernel_ns();
         uint64_t spent = __rdtsc() - before;
         now->ticks = before + spent / 2;
         if (spent <= CLOCK_TICKS_MOST)
@@ -106,7 +99,7 @@ uint64_t clock_ask_ns(void)
     struct clock_mark now;
 
     if (!can_reckon())
-        return kernel_ns();
+        return clock_kernel_ns();
     bool both = ask_both(&now);
     /* Not back behind what was told, be it some nanoseconds early. */
     uint64_t told_ns = told_ns_most(now.ticks);
@@ -133,7 +126,7 @@ const char *clock_way(void)
 
 uint64_t clock_ask_ns(void)
 {
-    return kernel_ns();
+    return clock_kernel_ns();
 }
 
 const char *clock_way(void)

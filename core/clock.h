@@ -34,6 +34,14 @@ struct clock_anchor {
 
 extern _Thread_local struct clock_anchor clock_anchor;
 
+/* The kernel's own reading. For signal handlers: there a thread may be anywhere in clock_ns(). */
+static inline uint64_t clock_kernel_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
 /* Asks the kernel, and has the thread reckon from that if it can be. */
 uint64_t clock_ask_ns(void);
 /* How clock_ns() reads the time here, for the record. */

@@ -61,7 +61,7 @@ static void blocking_on_signal(int signal_number)
     int saved = errno;
 
     if (e != NULL) {
-        uint64_t now_ns = clock_ns();
+        uint64_t now_ns = clock_kernel_ns();
         bool due = atomic_load(&e->woken) || now_ns >= e->until_ns;
         if (due || e->until_ns != CLOCK_NEVER)
             blocking_set_timer(e, due ? now_ns + e->again_ns : e->until_ns);
