@@ -206,10 +206,10 @@ static void check_number(struct h2 *h2, uint32_t id)
     h2->last_id = id;
 }
 
-static void note_ours(struct h2 *h2, int32_t id)
+static void note_reset(struct h2 *h2, int32_t id)
 {
-    h2->ours[h2->ours_next] = (uint32_t)id;
-    h2->ours_next = (h2->ours_next + 1) % H2_OURS_MOST;
+    h2->reset_ids[h2->reset_ids_next] = (uint32_t)id;
+    h2->reset_ids_next = (h2->reset_ids_next + 1) % H2_RESET_IDS_MOST;
 }
 
 /* RFC 9113, 5.1: HEADERS on a closed stream. The library lets them pass, as it must where we reset
@@ -219,8 +219,8 @@ static void check_closed(struct h2 *h2, int32_t id)
     if (!h2->worker->options.server || id % 2 == 0 || (uint32_t)id > h2->last_id ||
         stream_of(h2->session, id) != NULL)
         return;
-    for (unsigned i = 0; i < H2_OURS_MOST; i++)
-        if (h2->ours[i] == (uint32_t)id)
+    for (unsigned i = 0; i < H2_RESET_IDS_MOST; i++)
+        if (h2->reset_ids[i] == (uint32_t)id)
             return;
     h2_fail(h2, NGHTTP2_STREAM_CLOSED, H2_CLOSED_PROTOCOL);
 }
@@ -267,12 +267,12 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
     if (h2->deaf || h2->draining) {
-        note_ours(h2, frame->hd.stream_id);
+        note_reset(h2, frame->hd.stream_id);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     struct h2_stream *stream = h2->worker->events->begin(h2);
     if (stream == NULL) {
-        note_ours(h2, frame->hd.stream_id);
+        note_reset(h2, frame->hd.stream_id);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     stream->id = frame->hd.stream_id;
@@ -388,7 +388,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *user)
 {
-    note_ours(user, frame->hd.stream_id);
+    note_reset(user, frame->hd.stream_id);
     count_reset(user);
     return 0;
 }
@@ -398,7 +398,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
     if (frame->hd.type == NGHTTP2_RST_STREAM)
-        note_ours(h2, frame->hd.stream_id);
+        note_reset(h2, frame->hd.stream_id);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
     struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
@@ -805,6 +805,6 @@ int h2_trailers(struct h2_stream *stream, const struct h2_header *headers, unsig
 
 void h2_reset(struct h2_stream *stream, uint32_t code)
 {
-    note_ours(stream->h2, stream->id);
+    note_reset(stream->h2, stream->id);
     nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
 }

@@ -17,13 +17,13 @@ struct nghttp2_session;
 struct nghttp2_session_callbacks;
 struct nghttp2_option;
 
-#define H2_WINDOW_MOST  0x7fffffffu
-#define H2_FRAME_LEAST  16384u
-#define H2_FRAME_MOST   ((1u << 24) - 1)
-#define H2_SKIPPED_MOST 4
-#define H2_OURS_MOST    64
-#define H2_HEADERS_MOST 16 /* fields of a block that is sent */
-#define H2_GRANTS_MOST  4
+#define H2_WINDOW_MOST    0x7fffffffu
+#define H2_FRAME_LEAST    16384u
+#define H2_FRAME_MOST     ((1u << 24) - 1)
+#define H2_SKIPPED_MOST   4
+#define H2_RESET_IDS_MOST 64
+#define H2_HEADERS_MOST   16 /* fields of a block that is sent */
+#define H2_GRANTS_MOST    4
 
 /* RFC 9113's error codes, those that are named here. */
 enum h2_error {
@@ -225,8 +225,9 @@ struct h2 {
         uint32_t from, to;
     } skipped[H2_SKIPPED_MOST];
     unsigned skipped_next;
-    uint32_t ours[H2_OURS_MOST]; /* server: streams that it reset last: more of them may come */
-    unsigned ours_next;
+    uint32_t reset_ids[H2_RESET_IDS_MOST]; /* server: streams that it reset last: more of them may
+                                              come */
+    unsigned reset_ids_next;
     /* The window that grows: bytes since a PING, which measures a round trip. */
     uint32_t window_bytes;
     bool measuring;

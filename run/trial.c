@@ -411,24 +411,29 @@ static int trial_tell(struct trial *trial, struct member *member, const Lab__Ord
     return -ECHILD;
 }
 
+/* Its answer is waited for by has_clock. What it says counts from asked_ns, if that is a time. */
+static int trial_ask_clock(struct trial *trial, struct member *member, uint64_t asked_ns,
+                           const char *when)
+{
+    Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
+    Lab__Order order = LAB__ORDER__INIT;
+
+    order.what_case = LAB__ORDER__WHAT_CLOCK;
+    order.clock = &clock;
+    member->asked_ns = asked_ns;
+    return trial_tell(trial, member, &order, when);
+}
+
 /* The clocks of other hosts against ours. */
 static int trial_ask_clocks(struct trial *trial)
 {
     static const char when[] = "when it was asked the time";
-    Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
-    Lab__Order order = LAB__ORDER__INIT;
     int r = 0;
 
-    order.what_case = LAB__ORDER__WHAT_CLOCK;
-    order.clock = &clock;
     for (unsigned asked = 0; asked < TRIAL_CLOCK_ASKED && r == 0; asked++) {
-        for (size_t i = 0; i < trial->count && r == 0; i++) {
-            struct member *member = &trial->members[i];
-            if (!member->elsewhere)
-                continue;
-            member->asked_ns = clock_ns();
-            r = trial_tell(trial, member, &order, when);
-        }
+        for (size_t i = 0; i < trial->count && r == 0; i++)
+            if (trial->members[i].elsewhere)
+                r = trial_ask_clock(trial, &trial->members[i], clock_ns(), when);
         if (r == 0)
             r = trial_wait_all(trial, 0, has_clock, clock_ns() + TRIAL_CLOCK_NS, when);
     }
@@ -479,16 +484,10 @@ static int trial_tell_window(struct trial *trial, size_t from, size_t to)
 static int trial_await_servers(struct trial *trial)
 {
     static const char when[] = "when its window was to open";
-    Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
-    Lab__Order order = LAB__ORDER__INIT;
     int r = 0;
 
-    order.what_case = LAB__ORDER__WHAT_CLOCK;
-    order.clock = &clock;
-    for (size_t i = 0; i < trial->servers && r == 0; i++) {
-        trial->members[i].asked_ns = CLOCK_NEVER;
-        r = trial_tell(trial, &trial->members[i], &order, when);
-    }
+    for (size_t i = 0; i < trial->servers && r == 0; i++)
+        r = trial_ask_clock(trial, &trial->members[i], CLOCK_NEVER, when);
     if (r == 0)
         r = trial_wait_all(trial, 0, has_clock, clock_ns() + TRIAL_CLOCK_NS, when);
     if (r == 0 && clock_ns() + TRIAL_HEAD_START_NS / 2 > trial->start_ns)

@@ -15,6 +15,9 @@
 #include "core/timer.h"
 #include "engines/tally.h"
 
+/* So many looks on end, two in --idle, that found nothing new of a connection. */
+#define SERVE_LOOKS_IDLE    2u
+#define SERVE_LOOKS_STUCK   4u
 #define SERVE_SAY_EVERY_NS  NS_PER_S
 #define SERVE_ROUNDS_A_LOOK 64
 
@@ -242,10 +245,10 @@ static void worker_sweep(struct timer *timer, uint64_t now_ns)
         if (conn->seen_bytes != conn->pump.received_bytes) {
             conn->seen_bytes = conn->pump.received_bytes;
             conn->silent = 0;
-        } else if (++conn->silent == 2) {
+        } else if (++conn->silent == SERVE_LOOKS_IDLE) {
             atomic_fetch_add_explicit(&worker->server->idle_closed, 1, memory_order_relaxed);
             pump_drain(&conn->pump);
-        } else if (conn->silent == 4) {
+        } else if (conn->silent == SERVE_LOOKS_STUCK) {
             pump_close(&conn->pump, true);
         }
     }

@@ -40,8 +40,8 @@ struct wire {
     char name[WIRE_NAME_MAX]; /* DPDK's, of the device */
     uint16_t port;
     bool running, patient;
-    bool carried; /* the other end was there, since it was last lost */
-    bool turned_away;
+    bool carried;     /* the other end was there, since it was last lost */
+    bool turned_away; /* ... and hung up on us: come again soon */
     uint64_t started_ns, received_before;
     bool lends; /* what is sent is read by the other end where it lies */
     /* One a direction: what one holds back must not come out of the other. */

@@ -79,52 +79,39 @@ static void played_skip(struct played *played, Lab__Report__WhatCase what)
     lab__report__free_unpacked(played_says(played, what), NULL);
 }
 
-static void order_window(struct played *played, uint64_t t0_ns)
+static void order(struct played *played, Lab__Order__WhatCase what, uint64_t time_ns)
 {
     Lab__Order__Window window = LAB__ORDER__WINDOW__INIT;
-    Lab__Order order = LAB__ORDER__INIT;
-
-    window.start_ns = window.t0_ns = t0_ns;
-    order.what_case = LAB__ORDER__WHAT_WINDOW;
-    order.window = &window;
-    cr_assert_eq(channel_send(&played->channel, &order.base), 0);
-}
-
-static void order_clock(struct played *played)
-{
     Lab__Order__Clock clock = LAB__ORDER__CLOCK__INIT;
-    Lab__Order order = LAB__ORDER__INIT;
-
-    order.what_case = LAB__ORDER__WHAT_CLOCK;
-    order.clock = &clock;
-    cr_assert_eq(channel_send(&played->channel, &order.base), 0);
-}
-
-static void order_end(struct played *played)
-{
     Lab__Order__End end = LAB__ORDER__END__INIT;
+    Lab__Order__Stop stop = LAB__ORDER__STOP__INIT;
     Lab__Order order = LAB__ORDER__INIT;
 
-    end.t1_ns = clock_ns();
-    order.what_case = LAB__ORDER__WHAT_END;
-    order.end = &end;
+    order.what_case = what;
+    if (what == LAB__ORDER__WHAT_WINDOW) {
+        window.start_ns = window.t0_ns = time_ns;
+        order.window = &window;
+    } else if (what == LAB__ORDER__WHAT_CLOCK) {
+        order.clock = &clock;
+    } else if (what == LAB__ORDER__WHAT_END) {
+        end.t1_ns = time_ns;
+        order.end = &end;
+    } else {
+        order.stop = &stop;
+    }
     cr_assert_eq(channel_send(&played->channel, &order.base), 0);
 }
 
 /* The record comes, one sample at each end of the window; then it is stopped. */
 static void played_ends(struct played *played)
 {
-    Lab__Order__Stop stop = LAB__ORDER__STOP__INIT;
-    Lab__Order order = LAB__ORDER__INIT;
     int status = -1;
 
     Lab__Report *report = played_says(played, LAB__REPORT__WHAT_RECORD);
     cr_assert_eq(report->record->ops, 1);
     cr_assert_eq(report->record->bytes, 1);
     lab__report__free_unpacked(report, NULL);
-    order.what_case = LAB__ORDER__WHAT_STOP;
-    order.stop = &stop;
-    cr_assert_eq(channel_send(&played->channel, &order.base), 0);
+    order(played, LAB__ORDER__WHAT_STOP, 0);
     cr_assert_eq(waitpid(played->pid, &status, 0), played->pid);
     cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     channel_close(&played->channel);
@@ -137,10 +124,10 @@ Test(child, answers_within_an_open_window)
 
     played_start(&played);
     played_skip(&played, LAB__REPORT__WHAT_READY);
-    order_window(&played, clock_ns() + 5 * NS_PER_MS);
-    order_clock(&played);
+    order(&played, LAB__ORDER__WHAT_WINDOW, clock_ns() + 5 * NS_PER_MS);
+    order(&played, LAB__ORDER__WHAT_CLOCK, 0);
     played_skip(&played, LAB__REPORT__WHAT_CLOCK_NS);
-    order_end(&played);
+    order(&played, LAB__ORDER__WHAT_END, clock_ns());
     played_ends(&played);
 }
 
@@ -151,7 +138,7 @@ Test(child, hears_of_the_end_before_the_beginning)
 
     played_start(&played);
     played_skip(&played, LAB__REPORT__WHAT_READY);
-    order_window(&played, clock_ns() + 200 * NS_PER_MS);
-    order_end(&played);
+    order(&played, LAB__ORDER__WHAT_WINDOW, clock_ns() + 200 * NS_PER_MS);
+    order(&played, LAB__ORDER__WHAT_END, clock_ns());
     played_ends(&played);
 }
