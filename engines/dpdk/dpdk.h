@@ -115,6 +115,7 @@ struct dpdk_engine {
     struct wire *wire;
     struct dpdk_place place;
     const char *how; /* "" or why the stack goes the plain way */
+    uint32_t debt;   /* of a new connection */
     int upcalls;
     bool in_poll, closing;
     _Atomic bool woken;

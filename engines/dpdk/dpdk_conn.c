@@ -151,8 +151,7 @@ static struct dpdk_conn *dpdk_conn_new(struct dpdk_engine *e, enum dpdk_state st
         .ctx = ctx,
     };
     c->received_end = &c->received;
-    if (e->options.common.rcvbuf > 0 && e->options.common.rcvbuf < DPDK_WINDOW)
-        c->debt = DPDK_WINDOW - (uint32_t)e->options.common.rcvbuf;
+    c->debt = e->debt;
     return c;
 }
 
@@ -186,6 +185,15 @@ const struct stack_events dpdk_stack_events = {
 
 /* --- the end of a connection --- */
 
+/* Nobody will take it. */
+static void dpdk_drop_unsent(struct dpdk_engine *e, struct dpdk_conn *c)
+{
+    struct sendq_done done;
+
+    while (sendq_drop(&c->sendq, &done))
+        dpdk_notify(e, c, &done);
+}
+
 static void dpdk_bury(struct dpdk_engine *e, struct dpdk_conn *c)
 {
     if (c->loans.count > 0) {
@@ -199,8 +207,6 @@ static void dpdk_bury(struct dpdk_engine *e, struct dpdk_conn *c)
 
 static void dpdk_end(struct dpdk_engine *e, struct dpdk_conn *c, enum engine_reason reason, int err)
 {
-    struct sendq_done done;
-
     if (c->state == DPDK_DEAD)
         return;
     if (c->starved)
@@ -210,8 +216,7 @@ static void dpdk_end(struct dpdk_engine *e, struct dpdk_conn *c, enum engine_rea
     c->reason = (uint8_t)reason;
     c->err = err;
     dpdk_drop_received(c);
-    while (sendq_drop(&c->sendq, &done))
-        dpdk_notify(e, c, &done);
+    dpdk_drop_unsent(e, c);
     /* on_closed comes from dpdk_settle alone: no caller up the stack meets another connection in
      * this one's place. */
     dpdk_mark(e, c);
@@ -450,7 +455,8 @@ static void dpdk_finish(struct dpdk_engine *e, struct dpdk_conn *c)
     }
 }
 
-/* The stack has lost it: what came before is told first. */
+/* The stack has lost it: what came before is told first. What was to be sent is given up at once:
+ * who waits for that may be who holds the loans for which the rest of what came waits. */
 static void dpdk_lost(struct dpdk_engine *e, struct dpdk_conn *c)
 {
     if (c->state == DPDK_CONNECTING || c->state == DPDK_REFUSED) {
@@ -463,7 +469,9 @@ static void dpdk_lost(struct dpdk_engine *e, struct dpdk_conn *c)
         dpdk_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
         return;
     }
-    if (c->received == NULL || c->closing)
+    if (c->received != NULL && !c->closing)
+        dpdk_drop_unsent(e, c);
+    else
         dpdk_end(e, c, c->closing ? ENGINE_CLOSED_LOCALLY : dpdk_reason(c, c->err),
                  c->closing ? 0 : c->err);
 }

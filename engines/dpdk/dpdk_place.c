@@ -233,6 +233,15 @@ static void place_meet(struct dpdk_engine *e)
     }
 }
 
+/* What rcvbuf= takes off a window. A segment it always holds: lwIP waits until so much is free
+ * before it opens a window, and would wait for ever. */
+static uint32_t place_debt(const struct engine_common *common, uint32_t mtu)
+{
+    uint64_t window = common->rcvbuf > mtu ? common->rcvbuf : mtu;
+
+    return common->rcvbuf == 0 || window >= DPDK_WINDOW ? 0 : DPDK_WINDOW - (uint32_t)window;
+}
+
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
                     struct lab_error *err)
 {
@@ -274,6 +283,7 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
     }
     if (!stack.direct && !e->place.server && e->config.link->gateway.s_addr == 0)
         place_meet(e);
+    e->debt = place_debt(&e->options.common, wire.mtu);
     wire_counts(e->wire, &e->wire_before);
     stack_counts(&e->stack_before);
     return 0;

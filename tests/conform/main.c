@@ -225,7 +225,7 @@ static void run_families(const char *spec, const struct body *body, const char *
         if ((wanted & families[f].family) == 0)
             continue;
         snprintf(name, sizeof(name), "%s-%s", body->name, families[f].name);
-        if (only == NULL || fnmatch(only, name, 0) == 0)
+        if (only == NULL || fnmatch(only, name, FNM_EXTMATCH) == 0)
             run_test(spec, body, families[f].family, name, totals);
     }
 }
