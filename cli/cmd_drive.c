@@ -185,6 +185,7 @@ static int drive_start(struct drive_side *drive, const struct client_workload *w
     config.workload_options = options;
     config.addresses = addresses;
     config.link = drive->side.link;
+    config.verbose = drive->side.options.verbose;
     config.cc = drive->side.options.cc[0] != '\0' ? drive->side.options.cc : NULL;
     config.seed = drive->options.seed;
     config.index = (unsigned)drive->side.options.index;

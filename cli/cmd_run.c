@@ -107,6 +107,7 @@ static void run_settings_fill(struct run_command *command)
     settings->client_cpus = run_text(options->client_cpus);
     settings->server_via = run_text(options->server_via);
     settings->max_errors = options->max_errors;
+    settings->verbose = options->verbose;
     settings->reference = -1;
     if (options->client_via.count > 0)
         settings->client_via = run_memory(calloc(options->client_via.count + 1, sizeof(char *)));

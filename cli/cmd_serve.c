@@ -150,6 +150,7 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
         goto out;
     }
     config.link = serve->side.link;
+    config.verbose = serve->side.options.verbose;
     config.cc = serve->side.options.cc[0] != '\0' ? serve->side.options.cc : NULL;
     int r = server_start(&serve->server, &config, &err);
     if (r < 0)

@@ -11,6 +11,7 @@
 #include "cli/table.h"
 #include "cli/term.h"
 #include "core/parse.h"
+#include "core/text.h"
 
 static void progress_wipe(struct progress *progress)
 {
@@ -94,24 +95,36 @@ static void progress_trial_begins(void *context, const struct run_result *run,
     (void)run;
 }
 
-static void progress_trial_ended(void *context, const struct run_result *run,
-                                 const struct run_case *c, const struct run_trial *trial)
+/* What a side's processes had to say beside their results, a line each. */
+static void progress_said(const char *side, const struct run_process *processes, size_t count)
 {
-    struct progress *progress = context;
-    char rate[32], p99[32] = "n/o", *text;
+    char line[512];
 
-    if (trial->failed) {
-        progress_wipe(progress);
-        if (asprintf(&text, "lab: %s, trial %u failed: %s", c->label, trial->round + 1,
-                     trial->reason) < 0)
-            return;
-        notes_wrap(stderr, term_text(text), 4, term_columns(stderr));
-        free(text);
+    for (size_t i = 0; i < count; i++)
+        for (const char *at = processes[i].said; at != NULL && *at != '\0';) {
+            size_t size = strcspn(at, "\n");
+            snprintf(line, sizeof(line), "%.*s", (int)size, at);
+            if (size > 0)
+                fprintf(stderr, "    %s %zu: %s\n", side, i, term_text(text_clean(line)));
+            at += size + (at[size] != '\0');
+        }
+}
+
+static void progress_failed(const struct run_case *c, const struct run_trial *trial)
+{
+    char *text;
+
+    if (asprintf(&text, "lab: %s, trial %u failed: %s", c->label, trial->round + 1, trial->reason) <
+        0)
         return;
-    }
-    if (!progress->verbose || progress->quiet)
-        return;
-    progress_wipe(progress);
+    notes_wrap(stderr, term_text(text), 4, term_columns(stderr));
+    free(text);
+}
+
+static void progress_measured(const struct run_case *c, const struct run_trial *trial)
+{
+    char rate[32], p99[32] = "n/o";
+
     if (trial->latency != NULL)
         format_time(hist_percentile(trial->latency, 99), p99, sizeof(p99));
     fprintf(stderr, "round %u  %s %s over %s: %s ops/s, p99 %s, %s\n", trial->round + 1,
@@ -119,6 +132,25 @@ static void progress_trial_ended(void *context, const struct run_result *run,
             trial->verdicts_count == 0 ? "valid" : trial->verdicts[0].name);
     for (size_t i = 0; i < trial->verdicts_count; i++)
         fprintf(stderr, "    %s: %s\n", trial->verdicts[i].name, trial->verdicts[i].evidence);
+}
+
+static void progress_trial_ended(void *context, const struct run_result *run,
+                                 const struct run_case *c, const struct run_trial *trial)
+{
+    struct progress *progress = context;
+    bool tells = progress->verbose && !progress->quiet;
+
+    if (!trial->failed && !tells)
+        return;
+    progress_wipe(progress);
+    if (trial->failed)
+        progress_failed(c, trial);
+    else
+        progress_measured(c, trial);
+    if (!tells)
+        return;
+    progress_said("server", trial->servers, trial->servers_count);
+    progress_said("client", trial->clients, trial->clients_count);
     (void)run;
 }
 

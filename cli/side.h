@@ -14,7 +14,7 @@ struct side_options {
     char cc[OPTION_TEXT_MAX];
     char cpus[OPTION_TEXT_MAX];
     char link[LINK_TEXT_MAX]; /* "": the engine's default */
-    bool control;
+    bool control, verbose;
     uint64_t index;
 };
 extern const struct option_def side_options[];

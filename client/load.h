@@ -111,6 +111,7 @@ struct load_config {
     unsigned addresses_count;
     const char *cc;
     const struct link *link; /* NULL: whatever the addresses are on */
+    bool verbose;            /* the engine's libraries may speak */
     uint64_t seed;
     unsigned index, processes;                /* this process's share of all */
     const struct load_other_side *other_side; /* or NULL */

@@ -634,6 +634,7 @@ static int worker_open_engine(struct load_worker *worker)
         .conns_hint = worker->conns_count,
         .cc = config->cc,
         .link = config->link,
+        .verbose = config->verbose,
     };
     int r = config->spec->ops->open(&worker->engine, &engine_config, &pump_events, &worker->error);
     if (r < 0)

@@ -10,7 +10,6 @@
 #include "core/text.h"
 
 #define LINK_KINDS_MAX 16
-#define LINK_MTU_LEAST 576 /* what every IPv4 host takes (RFC 791) */
 #define LINK_MTU       "1500"
 
 /* --- the kinds --- */

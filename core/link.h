@@ -22,6 +22,7 @@
 
 #define LINK_TEXT_MAX    2048 /* of link_format: every option at its longest */
 #define LINK_INDEXES_MAX 256  /* pairs that have addresses by default */
+#define LINK_MTU_LEAST   576  /* what every IPv4 host takes (RFC 791) */
 
 enum link_side { LINK_CLIENT, LINK_SERVER };
 

@@ -89,6 +89,7 @@ struct engine_config {
     int backlog;           /* listen backlog; 0 = the system's most */
     const struct link *link; /* this side's view; NULL = whatever the address is on. Stays valid
                               * while the instance is open */
+    bool verbose;            /* what a library of the engine's says goes to stderr; else nowhere */
 };
 
 /* A connection that waits to be attached: to the instance that accepted it, or (caps.attach)

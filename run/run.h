@@ -42,6 +42,7 @@ struct run_process {
     Lab__Record *record;     /* NULL: it sent none; t0 and t1 are of the controller's clock */
     int64_t clock_offset_ns; /* another host's clock minus ours, and how sure that is; else 0 */
     uint64_t clock_error_ns;
+    char *said; /* the end of what it had to say on its stderr; NULL: not kept */
 };
 
 struct run_trial {
@@ -112,6 +113,7 @@ struct run_settings {
     char *server_via;  /* command prefix, or NULL */
     char **client_via; /* NULL-terminated list of prefixes, or NULL: one client here */
     uint64_t max_errors;
+    bool verbose;         /* the children may say more than how they failed, and it is kept */
     int reference;        /* index of the reference case per workload group, or -1: chosen */
     char *reference_spec; /* asked for, or NULL */
     struct run_list labels;

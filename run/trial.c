@@ -328,6 +328,8 @@ static int trial_start_servers(struct trial *trial)
         words_add(&words, "serve");
         words_add(&words, c->workload);
         words_add(&words, "--control");
+        if (settings->verbose)
+            words_add(&words, "--verbose");
         words_add(&words, "--engine");
         words_add(&words, c->server_spec);
         const struct run_place *place = trial_place(trial, LINK_SERVER, i, &words);
@@ -374,6 +376,8 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
         words_add(&words, "drive");
         words_add(&words, c->workload);
         words_add(&words, "--control");
+        if (settings->verbose)
+            words_add(&words, "--verbose");
         words_add(&words, "--engine");
         words_add(&words, c->client_spec);
         if (c->both_sides) {
@@ -627,6 +631,8 @@ static void trial_hand_over(struct trial *trial, struct run_trial *out)
         process->record = member->record;
         process->clock_offset_ns = offset_ns(&member->clock);
         process->clock_error_ns = offset_error_ns(&member->clock);
+        if (trial->config->settings->verbose && member->spawn.words_size > 0)
+            process->said = strndup(member->spawn.words, member->spawn.words_size);
         if (process->record != NULL) { /* in our time, as all that is compared with it */
             process->record->t0_ns -= (uint64_t)process->clock_offset_ns;
             process->record->t1_ns -= (uint64_t)process->clock_offset_ns;

@@ -305,6 +305,7 @@ static struct engine_config server_engine_config(const struct server *server)
         .conns_hint = (uint32_t)config->options.connections_max,
         .cc = config->cc,
         .link = config->link,
+        .verbose = config->verbose,
         .reuseport = config->options.reuseport,
     };
 }

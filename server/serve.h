@@ -57,6 +57,7 @@ struct server_config {
     struct addr listen;
     const char *cc;          /* NULL: the system's */
     const struct link *link; /* NULL: whatever the address is on */
+    bool verbose;            /* the engine's libraries may speak */
 };
 
 struct server;

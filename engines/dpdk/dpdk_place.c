@@ -87,6 +87,7 @@ int dpdk_wire_config(const struct engine_config *config, struct wire_config *wir
         .burst = (uint32_t)options->burst,
         .zero_copy = options->zero_copy,
         .huge = options->huge,
+        .verbose = config->verbose,
         .mac = {0x02, 0x4c, 0x61, 0x62, 0, 0},
     };
     if (link != NULL) {

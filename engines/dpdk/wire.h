@@ -51,6 +51,7 @@ struct wire_config {
     uint32_t mbufs; /* of each direction */
     bool zero_copy;
     bool huge;
+    bool verbose; /* what DPDK says goes to stderr */
     uint8_t mac[6];
 };
 
@@ -112,10 +113,19 @@ void wire_counts(struct wire *wire, struct wire_counts *counts);
 
 /* wire_eal.c */
 
+/* Whether its further arguments (eal=) may be given to it; what DPDK thinks of them it says later.
+ */
+int wire_eal_check(const struct wire_config *config, struct lab_error *err);
 /* DPDK's environment, in the calling thread, which from then on may use wires. Once a process;
  * later calls do nothing, but for a thread that is new. */
 int wire_eal_start(const struct wire_config *config, struct lab_error *err);
-/* The last thing that DPDK said, for a sentence; "" if it was silent. */
+/*
+ * Around calls that make a device: DPDK has a stream to speak to, but what it calls (getopt,
+ * libbpf, libxdp) prints on stdout and stderr. In between both are that stream.
+ */
+void wire_eal_hush(void);
+void wire_eal_hush_ends(void);
+/* The end of what DPDK has said since it was hushed, for a sentence; "" if it was silent. */
 const char *wire_eal_said(void);
 /* The time stamp counter, for what would be slower to ask the clock; and its rate. */
 uint64_t wire_cycles_hz(void);

@@ -25,49 +25,91 @@
 #define EAL_FRAME_MORE 512u /* of a frame: its mbuf, its private area, the pool's header */
 
 struct eal {
-    bool started, failed;
+    bool started, failed, verbose;
     char args[EAL_TEXT_MAX];
     size_t args_used;
     char *argv[EAL_ARGS_MAX + 1];
     int argc;
-    char said[256];
+    char said[2][160];
+    FILE *log, *help, *out, *err;
 };
 
 static struct eal eal;
 
 /* --- what it says --- */
 
-/* Its last line, without a line's end; and all of it to stderr for who asked (-v). */
+/* The last two lines: what is wrong, and what that has led to. */
+static void eal_note(const char *line, size_t size)
+{
+    static const char own[] = "EAL: ";
+
+    while (size > 0 && isspace((unsigned char)line[size - 1]))
+        size--;
+    if (size >= sizeof(own) - 1 && strncmp(line, own, sizeof(own) - 1) == 0) {
+        line += sizeof(own) - 1;
+        size -= sizeof(own) - 1;
+    }
+    if (size == 0 || strncmp(line, "FATAL: ", 7) == 0) /* which it logs as well */
+        return;
+    memcpy(eal.said[0], eal.said[1], sizeof(eal.said[0]));
+    snprintf(eal.said[1], sizeof(eal.said[1]), "%.*s", (int)size, line);
+}
+
+/* To stderr for who asked (-v). What goes to stdout is help, and no answer to why. */
 static ssize_t eal_write(void *cookie, const char *text, size_t size)
 {
-    const char *start = text, *end = text + size;
-
-    while (end > start && isspace((unsigned char)end[-1]))
-        end--;
-    for (const char *at = start; at < end; at++)
-        if (*at == '\n')
-            start = at + 1;
-    if (end > start)
-        snprintf(eal.said, sizeof(eal.said), "%.*s", (int)(end - start), start);
-    if (getenv("LAB_VERBOSE") != NULL && write(STDERR_FILENO, text, size) < 0)
+    for (const char *at = text, *end; cookie == NULL && at < text + size; at = end + 1) {
+        end = memchr(at, '\n', (size_t)(text + size - at));
+        end = end != NULL ? end : text + size;
+        eal_note(at, (size_t)(end - at));
+    }
+    if (eal.verbose && write(STDERR_FILENO, text, size) < 0)
         return -1;
     return (ssize_t)size;
 }
 
-const char *wire_eal_said(void)
-{
-    return eal.said;
-}
-
-static void eal_open_log(void)
+static FILE *eal_stream(void *cookie)
 {
     static const cookie_io_functions_t functions = {.write = eal_write};
-    FILE *stream = fopencookie(NULL, "w", functions);
+    FILE *stream = fopencookie(cookie, "w", functions);
 
-    if (stream == NULL)
+    if (stream != NULL)
+        setvbuf(stream, NULL, _IOLBF, 0);
+    return stream;
+}
+
+const char *wire_eal_said(void)
+{
+    static char both[sizeof(eal.said) + 2];
+
+    snprintf(both, sizeof(both), "%s%s%s", eal.said[0], eal.said[0][0] != '\0' ? "; " : "",
+             eal.said[1]);
+    return both;
+}
+
+void wire_eal_hush(void)
+{
+    memset(eal.said, 0, sizeof(eal.said));
+    if (eal.log == NULL) {
+        eal.log = eal_stream(NULL);
+        eal.help = eal_stream(&eal);
+        if (eal.log != NULL)
+            rte_openlog_stream(eal.log);
+    }
+    eal.out = stdout;
+    eal.err = stderr;
+    if (eal.log == NULL || eal.help == NULL)
         return;
-    setvbuf(stream, NULL, _IOLBF, 0);
-    rte_openlog_stream(stream);
+    stdout = eal.help;
+    stderr = eal.log;
+}
+
+void wire_eal_hush_ends(void)
+{
+    fflush(stdout);
+    fflush(stderr);
+    stdout = eal.out;
+    stderr = eal.err;
 }
 
 /* --- its arguments --- */
@@ -139,11 +181,28 @@ static void eal_add_all(const struct wire_config *config)
     } else {
         eal_add("--no-pci");
     }
-    snprintf(extra, sizeof(extra), "%s", config->eal != NULL ? config->eal : "");
+    snprintf(extra, sizeof(extra), "%s", config->eal);
     while ((word = strsep(&rest, " ")) != NULL)
         if (*word != '\0')
             eal_add("%s", word);
     eal.argv[eal.argc] = NULL;
+}
+
+int wire_eal_check(const struct wire_config *config, struct lab_error *err)
+{
+    char extra[OPTION_TEXT_MAX], *rest = extra, *word;
+
+    snprintf(extra, sizeof(extra), "%s", config->eal);
+    while ((word = strsep(&rest, " ")) != NULL) {
+        size_t size = strlen(word);
+        /* It takes what is left out of a word, too. */
+        if (strcmp(word, "-h") == 0 || (size > 3 && strncmp(word, "--help", size) == 0))
+            return lab_fail(err, EINVAL,
+                            "eal=%s: DPDK would print its help and end: dpdk-testpmd --help shows "
+                            "it",
+                            word);
+    }
+    return 0;
 }
 
 /* --- the start --- */
@@ -153,8 +212,26 @@ static int eal_fail(struct lab_error *err)
     int code = rte_errno != 0 ? rte_errno : EIO;
 
     eal.failed = true;
+    const char *said = wire_eal_said();
     return lab_fail(err, code, "DPDK's environment did not start (%s): %s", rte_strerror(code),
-                    eal.said[0] != '\0' ? eal.said : "it does not say why");
+                    said[0] != '\0' ? said : "it does not say why");
+}
+
+/* It makes a folder under this name, or goes on without one: so that a process that is killed
+ * leaves none behind, there must be none at any moment. */
+static int eal_init_without_folder(void)
+{
+    char *before = getenv("RUNTIME_DIRECTORY");
+    char *kept = before != NULL ? strdup(before) : NULL;
+
+    setenv("RUNTIME_DIRECTORY", "/dev/null", 1);
+    int r = rte_eal_init(eal.argc, eal.argv);
+    if (kept != NULL)
+        setenv("RUNTIME_DIRECTORY", kept, 1);
+    else
+        unsetenv("RUNTIME_DIRECTORY");
+    free(kept);
+    return r;
 }
 
 int wire_eal_start(const struct wire_config *config, struct lab_error *err)
@@ -169,21 +246,18 @@ int wire_eal_start(const struct wire_config *config, struct lab_error *err)
         return lab_fail(err, EIO,
                         "DPDK's environment has failed before in this process, and "
                         "cannot be started twice");
+    eal.verbose = config->verbose;
     eal_add_all(config);
-    eal_open_log();
-    /* It makes a folder under this name, or goes on without one: so that a process that is killed
-     * leaves none behind, there must be none at any moment. */
-    char *before = getenv("RUNTIME_DIRECTORY");
-    char *kept = before != NULL ? strdup(before) : NULL;
-    setenv("RUNTIME_DIRECTORY", "/dev/null", 1);
-    int r = rte_eal_init(eal.argc, eal.argv);
-    if (kept != NULL)
-        setenv("RUNTIME_DIRECTORY", kept, 1);
-    else
-        unsetenv("RUNTIME_DIRECTORY");
-    free(kept);
+    wire_eal_hush();
+    int r = eal_init_without_folder();
+    wire_eal_hush_ends();
     if (r < 0)
         return eal_fail(err);
+    /* It has moved to the end what is no argument, and has not looked at it. */
+    if (r + 1 < eal.argc) {
+        eal.failed = true;
+        return lab_fail(err, EINVAL, "eal=: '%s' is no argument of DPDK's", eal.argv[r + 1]);
+    }
     eal.started = true;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <net/if.h>
+#include <rte_build_config.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,15 +42,13 @@ static bool driver_is_dpdks(const char *driver)
            strcmp(driver, "igb_uio") == 0 || strncmp(driver, "mlx", 3) == 0;
 }
 
-static int probe_interface(const struct wire_config *config, const char *how, struct lab_error *err)
-{
-    if (config->device[0] == '\0' || if_nametoindex(config->device) != 0)
-        return 0;
-    return lab_fail(err, ENODEV, "%s: there is no such interface here for %s", config->device, how);
-}
+/* --- rights --- */
 
-/* Taking an interface's frames, or making one, is a privilege in its network namespace. */
-static int probe_privilege(const char *what, struct lab_error *err)
+#define RIGHT_NET_ADMIN 12u /* numbers as in <linux/capability.h> */
+#define RIGHT_NET_RAW   13u
+#define RIGHT_SYS_ADMIN 21u
+
+static bool has_right(unsigned number)
 {
     unsigned long long effective = 0;
     FILE *file = fopen("/proc/self/status", "re");
@@ -57,14 +56,86 @@ static int probe_privilege(const char *what, struct lab_error *err)
 
     while (file != NULL && fgets(line, sizeof(line), file) != NULL)
         sscanf(line, "CapEff: %llx", &effective);
+    if (file == NULL)
+        return true; /* it will be seen */
+    fclose(file);
+    return (effective >> number & 1) != 0;
+}
+
+/* Not the host's own, of which every user is the same one inside and outside. */
+static bool in_user_namespace(void)
+{
+    unsigned long inside = 0, outside = 0, count = UINT32_MAX;
+    FILE *file = fopen("/proc/self/uid_map", "re");
+
+    if (file != NULL && fscanf(file, "%lu %lu %lu", &inside, &outside, &count) != 3)
+        count = 0;
     if (file != NULL)
         fclose(file);
-    if (file == NULL || (effective >> 12 & 1) != 0) /* CAP_NET_ADMIN */
+    return inside != 0 || outside != 0 || count != UINT32_MAX;
+}
+
+static int probe_right(const char *what, unsigned number, const char *name, struct lab_error *err)
+{
+    if (has_right(number))
+        return 0;
+    return lab_fail(err, EPERM, "%s needs %s: run as root, or in a user namespace (unshare -Urn)",
+                    what, name);
+}
+
+/* The kernel asks the host's own root for such a program. */
+static int probe_af_xdp(struct lab_error *err)
+{
+    if (has_right(RIGHT_SYS_ADMIN) && has_right(RIGHT_NET_ADMIN) && !in_user_namespace())
         return 0;
     return lab_fail(err, EPERM,
-                    "%s needs CAP_NET_ADMIN: run as root, or in a user namespace "
-                    "(unshare -Urn)",
-                    what);
+                    "af_xdp loads a BPF program, which needs CAP_SYS_ADMIN on the host itself, not "
+                    "in a user namespace: run as root, or take via=af_packet");
+}
+
+/* --- devices --- */
+
+/* Debian's DPDK finds its drivers in this folder; where there is none they are part of it. */
+static int probe_driver(const char *name, struct lab_error *err)
+{
+    size_t size = strlen(name);
+    DIR *dir = opendir(RTE_EAL_PMD_PATH);
+    struct dirent *entry;
+    bool there = dir == NULL;
+
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        there = there || (strncmp(entry->d_name, name, size) == 0 && entry->d_name[size] == '.');
+    if (dir != NULL)
+        closedir(dir);
+    if (there)
+        return 0;
+    return lab_fail(err, ENOENT,
+                    "DPDK's driver %s.so is not in " RTE_EAL_PMD_PATH
+                    ": install the whole of DPDK (apt install libdpdk-dev)",
+                    name);
+}
+
+static int probe_drivers(enum wire_driver driver, struct lab_error *err)
+{
+    static const char *const names[] = {
+        [WIRE_MEMIF] = "librte_net_memif",
+        [WIRE_TAP] = "librte_net_tap",
+        [WIRE_AF_PACKET] = "librte_net_af_packet",
+        [WIRE_AF_XDP] = "librte_net_af_xdp",
+        [WIRE_PCI] = "librte_bus_pci",
+    };
+    int r = probe_driver("librte_mempool_ring", err);
+
+    if (r == 0 && driver != WIRE_PCI)
+        r = probe_driver("librte_bus_vdev", err);
+    return r == 0 ? probe_driver(names[driver], err) : r;
+}
+
+static int probe_interface(const struct wire_config *config, const char *how, struct lab_error *err)
+{
+    if (config->device[0] == '\0' || if_nametoindex(config->device) != 0)
+        return 0;
+    return lab_fail(err, ENODEV, "%s: there is no such interface here for %s", config->device, how);
 }
 
 static int probe_pci(const struct wire_config *config, struct lab_error *err)
@@ -79,9 +150,10 @@ static int probe_pci(const struct wire_config *config, struct lab_error *err)
     if (driver_is_dpdks(name)) /* Mellanox's share the device with the kernel's */
         return 0;
     return lab_fail(err, EBUSY,
-                    "%s belongs to the driver '%s': bind it to vfio-pci first (dpdk-devbind.py "
+                    "%s belongs to %s%s: bind it to vfio-pci first (dpdk-devbind.py "
                     "--bind=vfio-pci %s), see docs/dpdk-on-a-nic.md",
-                    config->device, name, config->device);
+                    config->device, name[0] != '\0' ? "the driver " : "no driver", name,
+                    config->device);
 }
 
 /* What a run makes for itself is not there yet, nor the right to use it, and both will be. */
@@ -90,29 +162,55 @@ static bool to_be_made(const struct wire_config *config)
     return config->link != NULL && config->link->to_be_made;
 }
 
-int wire_probe(const struct wire_config *config, struct lab_error *err)
+static int probe_device(const struct wire_config *config, struct lab_error *err)
 {
-    if (config->huge && wire_host_hugepages(NULL, 0) == 0)
-        return lab_fail(err, ENOMEM,
-                        "huge: no hugepage is free here: echo 512 | sudo tee "
-                        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    int r = 0;
+
     switch (config->driver) {
     case WIRE_MEMIF: return 0;
     case WIRE_TAP:
         if (access("/dev/net/tun", F_OK) < 0)
             return lab_fail(err, ENODEV, "tap: there is no /dev/net/tun here: modprobe tun");
-        return to_be_made(config) ? 0 : probe_privilege("a tap device", err);
-    case WIRE_AF_PACKET: {
-        int r = to_be_made(config) ? 0 : probe_privilege("af_packet", err);
-        return r < 0 || to_be_made(config) ? r : probe_interface(config, "af_packet", err);
-    }
-    case WIRE_AF_XDP: {
-        int r = probe_privilege("af_xdp, which loads a BPF program,", err);
+        return to_be_made(config)
+                   ? 0
+                   : probe_right("a tap device", RIGHT_NET_ADMIN, "CAP_NET_ADMIN", err);
+    case WIRE_AF_PACKET:
+        if (to_be_made(config))
+            return 0;
+        r = probe_right("af_packet", RIGHT_NET_RAW, "CAP_NET_RAW", err);
+        return r < 0 ? r : probe_interface(config, "af_packet", err);
+    case WIRE_AF_XDP:
+        r = probe_af_xdp(err);
         return r < 0 || to_be_made(config) ? r : probe_interface(config, "af_xdp", err);
-    }
     case WIRE_PCI: return probe_pci(config, err);
     }
     return 0;
+}
+
+static int probe_memory(const struct wire_config *config, struct lab_error *err)
+{
+    if (config->mtu < LINK_MTU_LEAST)
+        return lab_fail(err, EINVAL, "mtu=%u: at least %u", config->mtu, LINK_MTU_LEAST);
+    if (config->mbufs < 2 * config->ring)
+        return lab_fail(err, EINVAL,
+                        "mbufs=%u are too few for rings of %u: at least %u, or a smaller ring=",
+                        config->mbufs, config->ring, 2 * config->ring);
+    if (config->huge && wire_host_hugepages(NULL, 0) == 0)
+        return lab_fail(err, ENOMEM,
+                        "huge: no hugepage is free here: echo 512 | sudo tee "
+                        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
+    return 0;
+}
+
+int wire_probe(const struct wire_config *config, struct lab_error *err)
+{
+    int r = probe_memory(config, err);
+
+    if (r == 0)
+        r = wire_eal_check(config, err);
+    if (r == 0)
+        r = probe_device(config, err);
+    return r == 0 ? probe_drivers(config->driver, err) : r;
 }
 
 unsigned wire_host_hugepages(char *text, size_t size)

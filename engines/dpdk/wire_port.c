@@ -39,7 +39,8 @@ struct wire {
     char device[OPTION_TEXT_MAX];
     char name[WIRE_NAME_MAX]; /* DPDK's, of the device */
     uint16_t port;
-    bool running, patient;
+    bool running; /* a port that is not may not be asked */
+    bool patient;
     bool carried;     /* the other end was there, since it was last lost */
     bool turned_away; /* ... and hung up on us: come again soon */
     uint64_t started_ns, received_before;
@@ -173,11 +174,13 @@ static int pools_open(const struct wire_config *config, struct lab_error *err)
         frame = packet_bytes(config) + RTE_PKTMBUF_HEADROOM;
     block_room = config->mtu + WIRE_BLOCK_BYTES;
     snprintf(name, sizeof(name), "lab-frames-%u", generation);
-    frames_pool = rte_pktmbuf_pool_create(
-        name, config->mbufs, WIRE_CACHE, sizeof(struct wire_frame), (uint16_t)frame, SOCKET_ID_ANY);
+    /* At most two thirds of a pool may lie in a thread's cache. */
+    unsigned cache = config->mbufs / 2 < WIRE_CACHE ? config->mbufs / 2 : WIRE_CACHE;
+    frames_pool = rte_pktmbuf_pool_create(name, config->mbufs, cache, sizeof(struct wire_frame),
+                                          (uint16_t)frame, SOCKET_ID_ANY);
     snprintf(name, sizeof(name), "lab-blocks-%u", generation++);
-    blocks_pool = rte_pktmbuf_pool_create(name, config->mbufs, WIRE_CACHE, 0, (uint16_t)block_room,
-                                          SOCKET_ID_ANY);
+    blocks_pool =
+        rte_pktmbuf_pool_create(name, config->mbufs, cache, 0, (uint16_t)block_room, SOCKET_ID_ANY);
     if (frames_pool == NULL || blocks_pool == NULL) {
         frames_pool = NULL;
         return pools_fail(err, config);
@@ -243,6 +246,8 @@ static void wire_drop_queue(struct wire *wire)
 /* Hands over what waits, until the ring is full. */
 static void wire_hand_over(struct wire *wire)
 {
+    if (__builtin_expect(!wire->running, 0))
+        return;
     while (wire->head != wire->tail) {
         uint32_t at = wire->head % WIRE_QUEUE, count = wire->tail - wire->head;
         count = count < wire->config.burst ? count : wire->config.burst;
@@ -337,6 +342,8 @@ unsigned wire_receive(struct wire *wire, struct wire_frame **frames)
 {
     struct rte_mbuf *mbufs[WIRE_BURST_MAX];
 
+    if (__builtin_expect(!wire->running, 0))
+        return 0;
     burst_begins();
     unsigned count = rte_eth_rx_burst(wire->port, 0, mbufs, (uint16_t)wire->config.burst);
     burst_ends();
@@ -407,16 +414,15 @@ static int device_fail(const struct wire *wire, int r, struct lab_error *err)
     const char *said = wire_eal_said();
     int code = r < 0 && r != -1 ? -r : EIO;
 
-    if (wire->config.driver == WIRE_MEMIF && wire->config.server)
-        return lab_fail(err, EADDRINUSE, "memif: the socket @%s is taken, or cannot be made: %s",
-                        wire->device, said);
     const char *driver =
         wire->config.driver == WIRE_PCI ? "of that NIC" : driver_names[wire->config.driver];
-    if (wire->config.driver != WIRE_MEMIF && wire->config.driver != WIRE_PCI && geteuid() != 0)
-        return lab_fail(err, EPERM,
-                        "%s: the driver %s needs CAP_NET_ADMIN and CAP_NET_RAW: run as "
-                        "root, or in a user namespace (unshare -Urn): %s",
-                        wire->device, driver, said);
+
+    if (r == -EFAULT) /* no bus knows what would drive such a device */
+        return lab_fail(err, ENODEV, "%s: DPDK has no driver %s here: apt install libdpdk-dev",
+                        wire->device, driver);
+    if (wire->config.driver == WIRE_MEMIF && wire->config.server)
+        return lab_fail(err, EADDRINUSE, "memif: the socket %s is taken, or cannot be made: %s",
+                        wire->device, said);
     return lab_fail(err, code, "%s: the driver %s does not take it (%s): %s", wire->device, driver,
                     strerror(code), said[0] != '\0' ? said : "it does not say why");
 }
@@ -560,8 +566,11 @@ int wire_open(struct wire **out, const struct wire_config *config, struct lab_er
     if (r == 0)
         r = pools_open(config, err);
     struct wire *wire = r == 0 ? wire_kept(config) : NULL;
-    if (r == 0 && wire == NULL)
+    if (r == 0 && wire == NULL) {
+        wire_eal_hush();
         r = wire_make(&wire, config, err);
+        wire_eal_hush_ends();
+    }
     if (r < 0)
         return r;
     wire->config.link = config->link;
@@ -569,8 +578,11 @@ int wire_open(struct wire **out, const struct wire_config *config, struct lab_er
     wire->carried = false;
     wire->received_before = wire->counts.received;
     wire->config.burst = config->burst;
-    if (!wire->running)
+    if (!wire->running) {
+        wire_eal_hush();
         r = wire_start(wire, err);
+        wire_eal_hush_ends();
+    }
     bool faults = config->link != NULL && link_has_faults(config->link);
     if (r == 0 && faults &&
         (wire_fault_open(&wire->fault, config->link) < 0 ||
@@ -626,7 +638,8 @@ static void memif_retry(struct wire *wire, uint64_t now_ns)
         wire->started_ns = now_ns;
     if (now_ns - wire->started_ns < patience_ns)
         return;
-    port_switch(wire, true, true);
+    /* Where nobody listens any more the port stays stopped until the next time. */
+    wire->running = port_switch(wire, true, true) == 0;
     wire->started_ns = now_ns;
     wire->turned_away = false;
     wire->hangups_seen = atomic_load(&wire_hangups); /* leaving is none */

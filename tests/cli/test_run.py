@@ -78,6 +78,12 @@ class Table(RunCase):
         self.assert_says(result.stdout, "timeout 5s", "local-addrs 1", "epoll client: ", "spin off")
         self.assertEqual(len(re.findall(r"(?m)^round \d  echo epoll over lo: ", result.stderr)), 2)
 
+    def test_verbose_shows_what_the_processes_said(self):
+        via = """sh -c 'echo something to say >&2; exec "$0" "$@"'"""
+        for words, shown in ((("-v",), 2), ((), 0)):
+            result = self.short("-e", "epoll", "--server-via", via, *words)
+            self.assertEqual(result.stderr.count("    server 0: something to say\n"), shown)
+
     def on_a_terminal(self, *words, **env):
         """What a terminal is sent."""
         line = shlex.join([LAB, "run", "echo", *SHORT, *words])

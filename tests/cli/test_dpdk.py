@@ -1,0 +1,169 @@
+"""What the dpdk engine says when something is missing, and that DPDK itself says nothing unasked.
+
+Each row of MISSING is something that a person may lack, and the one sentence that he gets.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from harness import EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, TIMEOUT_S, LabCase, main
+
+SHORT = ("-q", "-r", "1", "-d", "50ms", "-w", "10ms", "-c", "1")
+NOBODY = 65534
+RUN, SERVE = ("run", "echo", *SHORT), ("serve", "echo")
+
+# who, words, exit code, the sentence (a regular expression, the whole of it)
+MISSING = (
+    ("anyone", (*SERVE, "-e", "dpdk", "--link", "pci"), EXIT_USAGE,
+     r"pci: say which device: pci:device=\.\.\."),
+    ("anyone", (*SERVE, "-e", "dpdk", "--link", "pci:device=bad"), EXIT_UNAVAILABLE,
+     r"bad: no such PCI device here; `lspci -D` lists them"),
+    ("anyone", (*RUN, "-e", "dpdk", "--link", "pci:device=ffff:ff:1f.7"), EXIT_UNAVAILABLE,
+     r"dpdk cannot run here: ffff:ff:1f\.7: no such PCI device here; `lspci -D` lists them"),
+    ("root", (*SERVE, "-e", "dpdk", "--link", "veth:device=absent0"), EXIT_UNAVAILABLE,
+     r"absent0: there is no such interface here for af_packet"),
+    ("root", (*SERVE, "-e", "dpdk:via=af_xdp", "--link", "veth:device=absent0"), EXIT_UNAVAILABLE,
+     r"absent0: there is no such interface here for af_xdp"),
+    ("nobody", (*SERVE, "-e", "dpdk", "--link", "tap"), EXIT_UNAVAILABLE,
+     r"a tap device needs CAP_NET_ADMIN: run as root, or in a user namespace \(unshare -Urn\)"),
+    ("nobody", (*SERVE, "-e", "dpdk", "--link", "veth"), EXIT_UNAVAILABLE,
+     r"af_packet needs CAP_NET_RAW: run as root, or in a user namespace \(unshare -Urn\)"),
+    ("nobody", (*SERVE, "-e", "dpdk:via=af_xdp", "--link", "veth"), EXIT_UNAVAILABLE,
+     r"af_xdp loads a BPF program, which needs CAP_SYS_ADMIN on the host itself, not in a user "
+     r"namespace: run as root, or take via=af_packet"),
+    ("nobody", (*RUN, "-e", "dpdk:via=af_xdp", "--link", "veth"), EXIT_UNAVAILABLE,
+     r"dpdk:via=af_xdp cannot run here: af_xdp loads a BPF program, which needs .*"),
+    ("anyone", (*RUN, "-e", "dpdk", "--link", "memif:device=@absent", "--server",
+                "198.18.0.1:8888"), EXIT_FAILED,
+     r"dpdk, trial 1 failed: no process listens on the memif socket @absent: start the server "
+     r"first"),
+    ("anyone", (*RUN, "-e", "dpdk:mtu=10"), EXIT_UNAVAILABLE,
+     r"dpdk:mtu=10 cannot run here: mtu=10: at least 576"),
+    ("anyone", (*RUN, "-e", "dpdk:mbufs=64"), EXIT_UNAVAILABLE,
+     r"dpdk:mbufs=64 cannot run here: mbufs=64 are too few for rings of 512: at least 1024, or a "
+     r"smaller ring="),
+    ("anyone", (*SERVE, "-e", "dpdk:eal=--help"), EXIT_UNAVAILABLE,
+     r"eal=--help: DPDK would print its help and end: dpdk-testpmd --help shows it"),
+    ("anyone", (*SERVE, "-e", "dpdk:eal=--rubbish"), EXIT_USAGE,
+     r"DPDK's environment did not start \(.+\): .*unrecognized option '--rubbish'.*"),
+    ("anyone", (*RUN, "-e", "dpdk:eal=rubbish"), EXIT_FAILED,
+     r"dpdk:eal=rubbish, trial 1 failed: eal=: 'rubbish' is no argument of DPDK's"),
+    ("anyone", (*RUN, "-e", "dpdk:eal=--vdev=net_absent0"), EXIT_FAILED,
+     r"dpdk:eal=--vdev=net_absent0, trial 1 failed: DPDK's environment did not start \(.+\): "
+     r".*Unable to parse device 'net_absent0'"),
+    ("anyone", (*RUN, "-e", "dpdk:eal=-d /absent.so"), EXIT_FAILED,
+     r"dpdk:eal=-d /absent\.so, trial 1 failed: DPDK's environment did not start \(.+\): "
+     r"/absent\.so: cannot open shared object file: .*"),
+)  # fmt: skip
+
+
+class DpdkCase(LabCase):
+    def setUp(self):
+        super().setUp()
+        if re.search(r"(?m)^ *dpdk:? +no", self.lab("--version").stdout):
+            self.skipTest("dpdk is not built in")
+
+    def wait_for_processes(self, count):
+        deadline = time.monotonic() + TIMEOUT_S
+        while len(self.processes()) < count:
+            self.assertLess(time.monotonic(), deadline, f"there are no {count} processes")
+            time.sleep(0.02)
+
+
+class Missing(DpdkCase):
+    def as_nobody(self):
+        """Options of subprocess that make it so."""
+        return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+    def sentence_of(self, who, words):
+        os.chmod(self.folder, 0o755)
+        return self.lab(*words, **(self.as_nobody() if who == "nobody" else {}))
+
+    def test_what_is_missing_is_one_sentence(self):
+        for who, words, code, sentence in MISSING:
+            if who == "root" and os.geteuid() != 0:
+                continue
+            with self.subTest(who=who, words=" ".join(words)):
+                result = self.sentence_of(who, words)
+                self.assert_exit(result, code)
+                said = " ".join(result.stderr.split())
+                self.assertRegex(said, rf"^lab: {sentence}$")
+
+    def test_a_card_that_the_kernel_has_is_not_taken(self):
+        devices = "/sys/bus/pci/devices"
+        for device in os.listdir(devices) if os.path.isdir(devices) else ():
+            driver = os.path.basename(os.path.realpath(f"{devices}/{device}/driver"))
+            with open(f"{devices}/{device}/class", encoding="ascii") as file:
+                if not file.read().startswith("0x02") or not re.match(r"virtio-pci|e1000", driver):
+                    continue
+            self.assert_refused(
+                *SERVE, "-e", "dpdk", "--link", f"pci:device={device}", code=EXIT_UNAVAILABLE,
+                says=f"{device} belongs to the driver {driver}: bind it to vfio-pci first",
+            )  # fmt: skip
+            return
+        self.skipTest("the kernel drives no card that DPDK could")
+
+    def test_a_driver_that_is_missing_is_named(self):
+        if os.geteuid() != 0 or not shutil.which("unshare"):
+            self.skipTest("hiding a driver needs root")
+        script = (
+            'dir=$(echo /usr/lib/*/dpdk/pmds-*); [ -d "$dir" ] || exit 99; '
+            'mount -t tmpfs none "$dir" || exit 99; exec "$0" "$@"'
+        )
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", script, LAB, *RUN, "-e", "dpdk"],
+            cwd=self.folder, env=self.environment(), capture_output=True, text=True,
+            timeout=TIMEOUT_S, check=False,
+        )  # fmt: skip
+        if done.returncode in (1, 99) and "lab:" not in done.stderr:
+            self.skipTest("DPDK's drivers are not in files of their own here, or cannot be hidden")
+        self.assert_exit(done, EXIT_UNAVAILABLE)
+        self.assertRegex(done.stderr, "^lab: dpdk cannot run here: DPDK.s driver librte_.* is not in")
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+
+
+class Chatter(DpdkCase):
+    """What DPDK says is for who asks with -v."""
+
+    def test_a_server_is_silent(self):
+        for words in ((), ("-v",)):
+            process, _ = self.serve("-e", "dpdk", *words, listen="198.18.0.1:0")
+            code, _, err = self.finish(process, signal_number=15)
+            self.assertEqual(code, 0)
+            if words:
+                self.assert_says(err, "EAL: ")
+            else:
+                self.assertEqual(err, "")
+
+    def test_a_run_shows_it_by_trial_and_side(self):
+        quiet = self.lab("run", "echo", *SHORT[1:], "-e", "dpdk")
+        self.assert_exit(quiet, 0)
+        self.assertNotIn("EAL", quiet.stderr + quiet.stdout)
+        result = self.lab("run", "echo", *SHORT[1:], "-e", "dpdk", "-v")
+        self.assert_exit(result, 0)
+        self.assertRegex(result.stderr, r"(?m)^    server 0: EAL: ")
+        self.assertRegex(result.stderr, r"(?m)^    client 0: EAL: ")
+
+    def test_nothing_is_dumped_when_the_server_has_gone(self):
+        """A client that was turned away tries again, and then there is nobody any more."""
+        link = f"memif:device=@lab-test-{os.getpid()}"
+        server, address = self.serve("-e", "dpdk", "--link", link, listen="")
+        there = ("--link", link, "--server", address, "-r", "1")
+        first = self.start("run", "echo", "-q", "-e", "dpdk", *there, "-d", "1m")
+        self.wait_for_processes(3)  # the server, the run, its client
+        second = self.start("run", "echo", "-v", "-e", "dpdk", *there, "-d", "1s", "--timeout", "2")
+        self.wait_for_processes(5)
+        time.sleep(0.5)
+        server.kill()
+        code, _, err = self.finish(second)
+        self.assertEqual(code, EXIT_FAILED, err)
+        self.assertNotIn("not ready port", err)
+        self.assertNotRegex(err, r"\.so|\+0x")
+        self.finish(first, signal_number=15)
+
+
+if __name__ == "__main__":
+    main()
