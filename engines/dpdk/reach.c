@@ -512,6 +512,7 @@ bool reach_check(void)
 u16_t lwip_standard_chksum(const void *data, int size);
 int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument);
 int rte_memseg_get_fd(const void *segment);
+err_t netif_loop_output(struct netif *netif, struct pbuf *p);
 
 #ifndef LWIP_BUILT_IN
 sys_prot_t sys_arch_protect(void);
@@ -634,6 +635,16 @@ err_t tcp_split_unsent_seg(struct tcp_pcb *pcb, u16_t split)
     if (r == ERR_OK && first != NULL && first->next != next)
         TCPH_FLAGS_SET(first->tcphdr, TCPH_FLAGS(first->tcphdr) & ~(TCP_FIN | TCP_PSH));
     return r;
+}
+
+/*
+ * A segment that claims to come from this host's own address, or from 127.0.0.1, would be answered
+ * to itself: the library has its own thread do that, which is never started, and ends the process
+ * when it finds none. Nobody who is honest waits for such an answer.
+ */
+err_t netif_loop_output(struct netif *netif, struct pbuf *p)
+{
+    return ERR_RTE;
 }
 
 /* The driver of memif calls this when the other end has gone, before it unmaps: see guard.h. */

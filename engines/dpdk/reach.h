@@ -14,6 +14,7 @@
  *  - the lock does nothing: one thread calls.
  *  - checksums by 32 bytes.
  *  - IPv4 segments for this host go straight to TCP.
+ *  - what would be sent to oneself is not: the library would wake a thread that there is none of.
  *  - a segment that is split keeps its FIN in its second half only: a fault of that version.
  *
  * It stands on the version that it was written for: with the headers of another it is built to

@@ -203,6 +203,43 @@ def inside_client(link, options=""):
             check(random.Random(check.__name__))
 
 
+def sum16(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def syn_from(source, port, target_mac, own_mac):
+    """A frame with a SYN to the server that claims to come from there."""
+    addresses = socket.inet_aton(source) + socket.inet_aton(SERVER)
+    tcp = struct.pack("!HHIIBBHHH", port, PORT, 1, 0, 5 << 4, 2, 1024, 0, 0)
+    check = sum16(addresses + struct.pack("!HH", 6, len(tcp)) + tcp)
+    tcp = tcp[:16] + struct.pack("!H", check) + tcp[18:]
+    ip4 = struct.pack("!BBHHHBBH", 0x45, 0, 40, 1, 0, 64, 6, 0) + addresses
+    ip4 = ip4[:10] + struct.pack("!H", sum16(ip4)) + ip4[12:]
+    return target_mac + own_mac + b"\x08\x00" + ip4 + tcp
+
+
+def inside_own_address(link):
+    """Who answers to himself ends up in a part of the library that nobody has started."""
+    with SERVERS[link]():
+        with connected() as sock:
+            sock.sendall(b"before")
+            expect(received(sock, 6) == b"before", "other bytes came back")
+        with open("/proc/net/arp", encoding="ascii") as file:
+            row = next(line.split() for line in file if line.startswith(SERVER))
+        target, device = bytes.fromhex(row[3].replace(":", "")), row[5]
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((device, 0))
+            for source in (SERVER, "127.0.0.1", "127.9.9.9"):
+                for port in (PORT, 1, 40000):
+                    raw.send(syn_from(source, port, target, bytes(6)))
+        with connected() as sock:
+            sock.sendall(b"after")
+            expect(received(sock, 5) == b"after", "other bytes came back")
+
+
 def inside_faults(link):
     """Python's socket is the kernel's: what is lost, doubled and reordered TCP has to mend."""
     with SERVERS[link](":loss=5,duplicate=10,reorder=20,seed=5,both_ways"):
@@ -214,6 +251,29 @@ def inside_faults(link):
             sender.start()
             expect(received(sock, len(data)) == data, "other bytes came back of 1 MiB")
             sender.join()
+
+
+@contextlib.contextmanager
+def client_place(link):
+    """Where lab's client is started, as words, and its link: over veth in a further namespace."""
+    if link == "tap":
+        yield [], "tap"
+        return
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "600"])
+    try:
+        mine = os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{holder.pid}/ns/net") == mine:
+            time.sleep(0.01)
+        there = ["nsenter", "-t", str(holder.pid), "-n"]
+        ip("link", "add", "lab0", "type", "veth", "peer", "name", "lab0", "netns", str(holder.pid))
+        offloads_off("lab0")
+        ip("address", "add", f"{SERVER}/24", "dev", "lab0")
+        ip("link", "set", "lab0", "up")
+        subprocess.run([*there, "ip", "link", "set", "lab0", "up"], check=True, timeout=20)
+        yield there, "veth:device=lab0"
+    finally:
+        holder.kill()
+        holder.wait()
 
 
 def inside_server(link):
@@ -233,11 +293,12 @@ def inside_server(link):
                 threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
-    words = [
-        LAB, "run", "echo", "-q", "-e", "dpdk", "--link", link, "--server", f"{SERVER}:{PORT}",
-        "-c", "8", "--size", "3000", "-r", "1", "-d", "300ms", "-w", "50ms", "--json", "-",
-    ]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    with client_place(link) as (place, link):
+        words = [
+            *place, LAB, "run", "echo", "-q", "-e", "dpdk", "--link", link, "--server",
+            f"{SERVER}:{PORT}", "-c", "8", "--size", "3000", "-r", "1", "-n", OPS, "--json", "-",
+        ]  # fmt: skip
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     expect(done.returncode == 0, done.stdout + done.stderr)
     trial = json.loads(done.stdout)["cases"][0]["trials"][0]
     expect(trial["ops"] > 0 and trial["errors"] == 0, trial["errors_by_kind"])
@@ -249,7 +310,10 @@ INSIDE = {
     "client-veth-1400": lambda: inside_client("veth", ":mtu=1400"),
     "faults-tap": lambda: inside_faults("tap"),
     "faults-veth": lambda: inside_faults("veth"),
+    "own-address-tap": lambda: inside_own_address("tap"),
+    "own-address-veth": lambda: inside_own_address("veth"),
     "server-tap": lambda: inside_server("tap"),
+    "server-veth": lambda: inside_server("veth"),
 }
 
 
@@ -337,6 +401,14 @@ class OthersClients(Interop):
     def test_a_python_server_over_tap(self):
         self.need_tun()
         self.inside("server-tap")
+
+    def test_a_python_server_over_veth(self):
+        self.inside("server-veth")
+
+    def test_segments_that_claim_to_be_the_servers_own(self):
+        self.inside("own-address-veth")
+        self.need_tun()
+        self.inside("own-address-tap")
 
 
 class BothWays(Interop):
