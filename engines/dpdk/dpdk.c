@@ -150,6 +150,15 @@ static void dpdk_round_timed(struct dpdk_engine *e, struct wire_frame **frames, 
     dpdk_measure(e, DPDK_TRANSMIT_NS, sent - ran);
 }
 
+/* There is something to do. What it takes is busy time from here on. */
+static inline void dpdk_busy(struct dpdk_engine *e)
+{
+    if (!e->idle)
+        return;
+    e->idle = false;
+    e->busy_since = wire_cycles();
+}
+
 /* What was received and what was asked for: true if there was any of it. */
 static inline bool dpdk_round(struct dpdk_engine *e)
 {
@@ -165,8 +174,11 @@ static inline bool dpdk_round(struct dpdk_engine *e)
     if (count == 0 && e->marked_count == 0 && e->accept_failures == 0) {
         dpdk_accept(e); /* accepting may have been resumed */
         dpdk_send_all(e);
+        if (e->upcalls > 0)
+            dpdk_busy(e);
         return e->upcalls > 0;
     }
+    dpdk_busy(e);
     if (count > 0) {
         engine_count(&e->engine, ENGINE_POLLS_USEFUL, 1);
         if (++e->rounds % DPDK_ROUNDS_A_TIMING == 0 && engine_is_measuring(&e->engine)) {
@@ -216,10 +228,6 @@ static int dpdk_engine_poll(struct engine *engine, uint64_t deadline_ns)
         dpdk_tick(e, now);
     for (;;) {
         bool useful = dpdk_round(e);
-        if (useful && e->idle) {
-            e->idle = false;
-            e->busy_since = wire_cycles();
-        }
         if (e->upcalls > 0)
             return e->upcalls;
         if (__builtin_expect(atomic_load_explicit(&e->woken, memory_order_relaxed), 0)) {
@@ -337,6 +345,7 @@ static int dpdk_engine_open(struct engine **out, const struct engine_config *con
     e->how = "";
     struct wire_config wire;
     int r = dpdk_wire_config(config, &wire, err);
+    e->window_least = dpdk_window(e) / DPDK_WINDOW_PART;
     e->lent_max = e->options.common.bufs > 0 ? (uint32_t)e->options.common.bufs : wire.mbufs / 2;
     if (r == 0)
         r = wire_eal_start(&wire, err);

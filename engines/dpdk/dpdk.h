@@ -26,6 +26,7 @@
 #define DPDK_GATHER_SEGS 64u
 #define DPDK_FILE_BYTES  (64u << 10)
 #define DPDK_WINDOW      65535u /* what lwIP announces at first */
+#define DPDK_WINDOW_PART 8u     /* so large a part of it is worth opening */
 
 enum dpdk_via { DPDK_VIA_AF_PACKET, DPDK_VIA_AF_XDP };
 
@@ -123,6 +124,7 @@ struct dpdk_engine {
     struct dpdk_conn *marked, **marked_end, *current;
     unsigned marked_count;
     uint32_t lent, lent_max; /* loans of the instance */
+    uint32_t window_least;   /* of a connection, to be opened at once */
     unsigned starved_count;
     /* Accepting. */
     struct dpdk_listener **listeners;
@@ -151,6 +153,14 @@ static inline struct dpdk_engine *dpdk_self(struct engine *engine)
 static inline uint64_t dpdk_cycles_ns(const struct dpdk_engine *e, uint64_t cycles)
 {
     return (uint64_t)((unsigned __int128)cycles * e->ns_scale >> 32);
+}
+
+/* What a peer may send to a connection before more is opened. */
+static inline uint32_t dpdk_window(const struct dpdk_engine *e)
+{
+    uint64_t asked = e->options.common.rcvbuf;
+
+    return asked > 0 && asked < DPDK_WINDOW ? (uint32_t)asked : DPDK_WINDOW;
 }
 
 /* dpdk_conn.c */

@@ -77,9 +77,10 @@ static void dpdk_drop_received(struct dpdk_conn *c)
     c->received_end = &c->received;
 }
 
+/* A small part waits for more: the peer has the rest, and each opening costs time. */
 static inline void dpdk_open_window(struct dpdk_conn *c)
 {
-    if (c->window == 0)
+    if (c->window == 0 || c->window < c->engine->window_least)
         return;
     uint32_t paid = c->window < c->debt ? c->window : c->debt;
     c->debt -= paid;
@@ -390,6 +391,15 @@ static ssize_t dpdk_write(struct dpdk_engine *e, struct dpdk_conn *c, uint64_t *
     return (ssize_t)taken;
 }
 
+/* Out with it, and the new window along. The last one of a round has nobody to wait for. */
+static inline void dpdk_push(struct dpdk_engine *e, struct dpdk_conn *c)
+{
+    dpdk_open_window(c);
+    stack_push(c->stack);
+    if (e->marked_count == 0)
+        wire_flush(e->wire);
+}
+
 static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
 {
     struct sendq_done done;
@@ -404,7 +414,9 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
             return;
         }
         if (n > 0) {
-            wrote = true;
+            wrote = (uint64_t)n < c->sendq.unsent_bytes;
+            if (!wrote) /* before anybody is told: that takes as long */
+                dpdk_push(e, c);
             engine_count(&e->engine, ENGINE_SENDS, 1);
             engine_count(&e->engine, ENGINE_SENT_BYTES, (uint64_t)n);
             sendq_sent_released(&c->sendq, (uint64_t)n);
@@ -416,10 +428,10 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
             break;
         }
     }
-    /* Before the push: what is sent takes the new window along. */
-    dpdk_open_window(c);
     if (wrote)
-        stack_push(c->stack);
+        dpdk_push(e, c);
+    else
+        dpdk_open_window(c);
 }
 
 /* Everything is in the stack: does what was to come after. */

@@ -147,12 +147,13 @@ static void eal_add_cpus(void)
     eal_add("0@(%s)", list);
 }
 
-/* Both pools, the rings of a device, and some for DPDK itself. */
+/* The pools, the rings of a device, and some for DPDK itself. */
 static unsigned eal_megabytes(const struct wire_config *config)
 {
     uint64_t frame = config->mtu + EAL_FRAME_MORE;
     uint64_t bytes = 2ull * config->mbufs * frame + 2ull * config->ring * frame;
 
+    bytes += (uint64_t)config->ring * EAL_FRAME_MORE; /* short ones, lent as copies */
     return EAL_MB_LEAST + (unsigned)(bytes + bytes / 8) / (1u << 20);
 }
 

@@ -31,6 +31,7 @@
 #define WIRE_PATIENCE_NS 2000000000ull /* with one that says nothing */
 #define WIRE_COPY_MOST   256u          /* a short frame, lent as a copy */
 #define WIRE_COPY_OFFSET 74u           /* of its bytes: headers of 54 end with a cache line */
+#define WIRE_COPIES_MORE 1024u         /* than the ring has slots: the pool's cache keeps some */
 #define WIRE_NAME_MAX    64
 
 struct wire {
@@ -55,7 +56,7 @@ struct wire {
 
 static struct wire *wires;
 static unsigned wires_count;
-static struct rte_mempool *frames_pool, *blocks_pool;
+static struct rte_mempool *frames_pool, *blocks_pool, *copies_pool;
 static size_t block_room;
 
 const char *wire_blocks_low, *wire_blocks_high;
@@ -178,10 +179,13 @@ static int pools_open(const struct wire_config *config, struct lab_error *err)
     unsigned cache = config->mbufs / 2 < WIRE_CACHE ? config->mbufs / 2 : WIRE_CACHE;
     frames_pool = rte_pktmbuf_pool_create(name, config->mbufs, cache, sizeof(struct wire_frame),
                                           (uint16_t)frame, SOCKET_ID_ANY);
-    snprintf(name, sizeof(name), "lab-blocks-%u", generation++);
+    snprintf(name, sizeof(name), "lab-blocks-%u", generation);
     blocks_pool =
         rte_pktmbuf_pool_create(name, config->mbufs, cache, 0, (uint16_t)block_room, SOCKET_ID_ANY);
-    if (frames_pool == NULL || blocks_pool == NULL) {
+    snprintf(name, sizeof(name), "lab-copies-%u", generation++);
+    copies_pool = rte_pktmbuf_pool_create(name, config->ring + WIRE_COPIES_MORE, WIRE_CACHE, 0,
+                                          WIRE_COPY_OFFSET + WIRE_COPY_MOST, SOCKET_ID_ANY);
+    if (frames_pool == NULL || blocks_pool == NULL || copies_pool == NULL) {
         frames_pool = NULL;
         return pools_fail(err, config);
     }
@@ -243,6 +247,43 @@ static void wire_drop_queue(struct wire *wire)
     }
 }
 
+/* Of a frame that waits: one reference less, by the only thread that counts them. */
+static inline void wire_let_go(struct rte_mbuf *mbuf)
+{
+    uint16_t references = rte_mbuf_refcnt_read(mbuf);
+
+    if (references > 1)
+        rte_mbuf_refcnt_set(mbuf, references - 1);
+    else
+        rte_pktmbuf_free_seg(mbuf);
+}
+
+/*
+ * The stack looks at the header of what it sent again when that is acknowledged, and builds the
+ * next frame in the same memory. Where the other end has read it, it is no longer in this core's
+ * cache: copies of short frames are lent instead, from a pool of their own, so that these lines
+ * alone go to and fro. They are made a burst at a time and not as the frames are built: what has
+ * just been written field by field cannot be read in wider pieces before it is in the cache.
+ */
+static void wire_copy_short(struct rte_mbuf **mbufs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct rte_mbuf *mbuf = mbufs[i], *copy;
+        uint16_t size = rte_pktmbuf_data_len(mbuf);
+        if (size > WIRE_COPY_MOST || mbuf->pool != blocks_pool ||
+            (copy = rte_mbuf_raw_alloc(copies_pool)) == NULL)
+            continue;
+        copy->data_off = WIRE_COPY_OFFSET;
+        copy->data_len = size;
+        copy->pkt_len = size;
+        copy->nb_segs = 1;
+        copy->ol_flags = 0;
+        memcpy(rte_pktmbuf_mtod(copy, void *), rte_pktmbuf_mtod(mbuf, void *), size);
+        wire_let_go(mbuf);
+        mbufs[i] = copy;
+    }
+}
+
 /* Hands over what waits, until the ring is full. */
 static void wire_hand_over(struct wire *wire)
 {
@@ -252,6 +293,8 @@ static void wire_hand_over(struct wire *wire)
         uint32_t at = wire->head % WIRE_QUEUE, count = wire->tail - wire->head;
         count = count < wire->config.burst ? count : wire->config.burst;
         count = count < WIRE_QUEUE - at ? count : WIRE_QUEUE - at;
+        if (wire->lends)
+            wire_copy_short(&wire->queue[at], count);
         burst_begins();
         unsigned sent = rte_eth_tx_burst(wire->port, 0, &wire->queue[at], (uint16_t)count);
         burst_ends();
@@ -277,28 +320,11 @@ static inline void wire_push(struct wire *wire, struct rte_mbuf *mbuf)
     wire->queue[wire->tail++ % WIRE_QUEUE] = mbuf;
 }
 
-/*
- * The stack looks at the header of what it sent again when that is acknowledged. Where the other
- * end has read it, it is no longer in this core's cache: a copy of a short frame is lent instead,
- * which is worth 6 to 9 %.
- */
-static inline struct rte_mbuf *wire_lend(const struct wire *wire, void *block, const uint8_t **data,
-                                         size_t size)
-{
-    struct rte_mbuf *mbuf = (struct rte_mbuf *)block - 1, *copy;
-
-    if (wire->lends && size <= WIRE_COPY_MOST && (copy = rte_mbuf_raw_alloc(blocks_pool)) != NULL) {
-        *data = memcpy((uint8_t *)(copy + 1) + WIRE_COPY_OFFSET, *data, size);
-        return copy;
-    }
-    rte_mbuf_refcnt_update(mbuf, 1);
-    return mbuf;
-}
-
 void wire_send(struct wire *wire, void *block, const uint8_t *data, size_t size)
 {
-    struct rte_mbuf *mbuf = wire_lend(wire, block, &data, size);
+    struct rte_mbuf *mbuf = (struct rte_mbuf *)block - 1;
 
+    rte_mbuf_refcnt_update(mbuf, 1);
     mbuf->data_off = (uint16_t)(data - (const uint8_t *)(mbuf + 1));
     mbuf->data_len = (uint16_t)size;
     mbuf->pkt_len = (uint32_t)size;
