@@ -121,11 +121,11 @@ void dpdk_fill_caps(const struct engine_config *config, const char *how, struct 
     snprintf(note, sizeof(note), "%s%s", how[0] == '\0' ? "" : "lwIP the plain way: ", how);
     engine_caps_add(caps, "lwIP's shortcuts", how[0] == '\0' ? CAP_NATIVE : CAP_ABSENT, note);
     engine_caps_add(caps, "checksums", CAP_NATIVE, "all, in software");
-    unsigned pages = wire_host_hugepages(note, sizeof(note));
+    unsigned pages = wire_host_hugepages(WIRE_SYSFS, note, sizeof(note));
     engine_caps_add(caps, "hugepages", pages > 0 ? CAP_NATIVE : CAP_ABSENT, note);
-    unsigned nics = wire_host_nics(note, sizeof(note));
+    unsigned nics = wire_host_nics(WIRE_SYSFS, note, sizeof(note));
     engine_caps_add(caps, "NICs for DPDK", nics > 0 ? CAP_NATIVE : CAP_ABSENT, note);
-    wire_host_iova(note, sizeof(note));
+    wire_host_iova(WIRE_SYSFS, note, sizeof(note));
     engine_caps_add(caps, "IOVA", CAP_NATIVE, note);
     if (config->cc != NULL)
         engine_caps_add(caps, "congestion control", CAP_NO_EFFECT, "lwIP has NewReno only");

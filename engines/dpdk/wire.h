@@ -142,16 +142,22 @@ static inline uint64_t wire_cycles(void)
 #endif
 }
 
-/* wire_host.c: what of this host DPDK could use; starts nothing. A line of text each. */
-unsigned wire_host_hugepages(char *text, size_t size); /* how many are free */
-unsigned wire_host_nics(char *text, size_t size);      /* how many DPDK may drive now */
-void wire_host_iova(char *text, size_t size);
+/* wire_host.c: what of this host DPDK could use, as sysfs tells; starts nothing. A line of text
+ * each. */
+#define WIRE_SYSFS "/sys"
+unsigned wire_host_hugepages(const char *sysfs, char *text, size_t size); /* how many are free */
+unsigned wire_host_nics(const char *sysfs, char *text, size_t size); /* that DPDK may drive now */
+void wire_host_iova(const char *sysfs, char *text, size_t size);
 
 /* wire_fault.c: between stack and port, from the link's seed. */
 struct wire_fault;
 struct rte_mbuf;
+enum wire_fate { WIRE_PASSES, WIRE_LOST, WIRE_HELD, WIRE_DOUBLED };
 int wire_fault_open(struct wire_fault **fault, const struct link *link);
 void wire_fault_close(struct wire_fault *fault);
+/* What becomes of the next frame. Of those that are held there is one at a time: it goes after the
+ * next that is not lost. */
+enum wire_fate wire_fault_decide(struct wire_fault *fault, bool one_is_held);
 /* What becomes of these frames: fewer, more or in another order, in out, which has room for twice
  * as many and one. */
 unsigned wire_fault_apply(struct wire_fault *fault, struct rte_mbuf **frames, unsigned count,

@@ -42,6 +42,15 @@ static bool fault_strikes(struct wire_fault *fault, unsigned permille)
     return permille > 0 && rng_below(&fault->rng, 1000) < permille;
 }
 
+enum wire_fate wire_fault_decide(struct wire_fault *fault, bool one_is_held)
+{
+    if (fault_strikes(fault, fault->loss))
+        return WIRE_LOST;
+    if (!one_is_held && fault_strikes(fault, fault->reorder))
+        return WIRE_HELD;
+    return fault_strikes(fault, fault->duplicate) ? WIRE_DOUBLED : WIRE_PASSES;
+}
+
 unsigned wire_fault_apply(struct wire_fault *fault, struct rte_mbuf **frames, unsigned count,
                           struct rte_mbuf **out, struct wire_counts *counts)
 {
@@ -49,18 +58,19 @@ unsigned wire_fault_apply(struct wire_fault *fault, struct rte_mbuf **frames, un
 
     for (unsigned i = 0; i < count; i++) {
         struct rte_mbuf *frame = frames[i];
-        if (fault_strikes(fault, fault->loss)) {
+        enum wire_fate fate = wire_fault_decide(fault, fault->held != NULL);
+        if (fate == WIRE_LOST) {
             counts->lost++;
             rte_pktmbuf_free(frame);
             continue;
         }
-        if (fault->held == NULL && fault_strikes(fault, fault->reorder)) {
+        if (fate == WIRE_HELD) {
             counts->reordered++;
             fault->held = frame;
             continue;
         }
         out[n++] = frame;
-        if (fault_strikes(fault, fault->duplicate)) {
+        if (fate == WIRE_DOUBLED) {
             /* The stack changes what it receives, so the double has bytes of its own. */
             struct rte_mbuf *twin = rte_pktmbuf_copy(frame, frame->pool, 0, UINT32_MAX);
             if (twin != NULL) {

@@ -10,24 +10,26 @@
 
 #include "engines/dpdk/wire.h"
 
-#define PCI_DEVICES "/sys/bus/pci/devices"
+#define PCI_DEVICES "/bus/pci/devices"
+#define HUGEPAGES   "/kernel/mm/hugepages"
+#define PATH_ROOM   (OPTION_TEXT_MAX + 320)
 
-static void pci_driver(const char *device, char *name, size_t size)
+static void pci_driver(const char *sysfs, const char *device, char *name, size_t size)
 {
-    char path[OPTION_TEXT_MAX + 64], target[OPTION_TEXT_MAX] = "";
+    char path[PATH_ROOM], target[OPTION_TEXT_MAX] = "";
 
-    snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", device);
+    snprintf(path, sizeof(path), "%s" PCI_DEVICES "/%s/driver", sysfs, device);
     ssize_t n = readlink(path, target, sizeof(target) - 1);
     const char *last = n > 0 ? strrchr(target, '/') : NULL;
     snprintf(name, size, "%s", last != NULL ? last + 1 : "");
 }
 
-static bool pci_is_nic(const char *device)
+static bool pci_is_nic(const char *sysfs, const char *device)
 {
-    char path[OPTION_TEXT_MAX + 64];
+    char path[PATH_ROOM];
     unsigned class = 0;
 
-    snprintf(path, sizeof(path), PCI_DEVICES "/%s/class", device);
+    snprintf(path, sizeof(path), "%s" PCI_DEVICES "/%s/class", sysfs, device);
     FILE *file = fopen(path, "re");
     if (file != NULL && fscanf(file, "%x", &class) != 1)
         class = 0;
@@ -140,13 +142,13 @@ static int probe_interface(const struct wire_config *config, const char *how, st
 
 static int probe_pci(const struct wire_config *config, struct lab_error *err)
 {
-    char path[OPTION_TEXT_MAX + 64], name[64];
+    char path[PATH_ROOM], name[64];
 
-    snprintf(path, sizeof(path), PCI_DEVICES "/%s", config->device);
+    snprintf(path, sizeof(path), WIRE_SYSFS PCI_DEVICES "/%s", config->device);
     if (access(path, F_OK) < 0)
         return lab_fail(err, ENODEV, "%s: no such PCI device here; `lspci -D` lists them",
                         config->device);
-    pci_driver(config->device, name, sizeof(name));
+    pci_driver(WIRE_SYSFS, config->device, name, sizeof(name));
     if (driver_is_dpdks(name)) /* Mellanox's share the device with the kernel's */
         return 0;
     return lab_fail(err, EBUSY,
@@ -195,7 +197,7 @@ static int probe_memory(const struct wire_config *config, struct lab_error *err)
         return lab_fail(err, EINVAL,
                         "mbufs=%u are too few for rings of %u: at least %u, or a smaller ring=",
                         config->mbufs, config->ring, 2 * config->ring);
-    if (config->huge && wire_host_hugepages(NULL, 0) == 0)
+    if (config->huge && wire_host_hugepages(WIRE_SYSFS, NULL, 0) == 0)
         return lab_fail(err, ENOMEM,
                         "huge: no hugepage is free here: echo 512 | sudo tee "
                         "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages");
@@ -213,20 +215,21 @@ int wire_probe(const struct wire_config *config, struct lab_error *err)
     return r == 0 ? probe_drivers(config->driver, err) : r;
 }
 
-unsigned wire_host_hugepages(char *text, size_t size)
+unsigned wire_host_hugepages(const char *sysfs, char *text, size_t size)
 {
     unsigned free_pages = 0, all = 0;
-    DIR *dir = opendir("/sys/kernel/mm/hugepages");
     struct dirent *entry;
-    char kinds[256] = "";
+    char path[PATH_ROOM], kinds[256] = "";
+
+    snprintf(path, sizeof(path), "%s" HUGEPAGES, sysfs);
+    DIR *dir = opendir(path);
 
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         unsigned kb, now = 0, of = 0;
-        char path[320];
         if (sscanf(entry->d_name, "hugepages-%ukB", &kb) != 1)
             continue;
         for (unsigned i = 0; i < 2; i++) {
-            snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/%s", entry->d_name,
+            snprintf(path, sizeof(path), "%s" HUGEPAGES "/%s/%s", sysfs, entry->d_name,
                      i == 0 ? "free_hugepages" : "nr_hugepages");
             FILE *file = fopen(path, "re");
             if (file != NULL && fscanf(file, "%u", i == 0 ? &now : &of) != 1)
@@ -247,19 +250,20 @@ unsigned wire_host_hugepages(char *text, size_t size)
     return free_pages;
 }
 
-unsigned wire_host_nics(char *text, size_t size)
+unsigned wire_host_nics(const char *sysfs, char *text, size_t size)
 {
-    DIR *dir = opendir(PCI_DEVICES);
     struct dirent *entry;
     unsigned ready = 0, all = 0;
-    char driver[64];
+    char path[PATH_ROOM], driver[64];
 
+    snprintf(path, sizeof(path), "%s" PCI_DEVICES, sysfs);
+    DIR *dir = opendir(path);
     text[0] = '\0';
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.' || !pci_is_nic(entry->d_name))
+        if (entry->d_name[0] == '.' || !pci_is_nic(sysfs, entry->d_name))
             continue;
         size_t used = strlen(text);
-        pci_driver(entry->d_name, driver, sizeof(driver));
+        pci_driver(sysfs, entry->d_name, driver, sizeof(driver));
         ready += driver_is_dpdks(driver);
         snprintf(text + used, size - used, "%s%s (%s)", all++ > 0 ? ", " : "", entry->d_name,
                  driver[0] != '\0' ? driver : "no driver");
@@ -274,12 +278,14 @@ unsigned wire_host_nics(char *text, size_t size)
     return ready;
 }
 
-void wire_host_iova(char *text, size_t size)
+void wire_host_iova(const char *sysfs, char *text, size_t size)
 {
-    DIR *dir = opendir("/sys/kernel/iommu_groups");
-    bool iommu = false;
     struct dirent *entry;
+    bool iommu = false;
+    char path[PATH_ROOM];
 
+    snprintf(path, sizeof(path), "%s/kernel/iommu_groups", sysfs);
+    DIR *dir = opendir(path);
     while (dir != NULL && (entry = readdir(dir)) != NULL)
         iommu = iommu || entry->d_name[0] != '.';
     if (dir != NULL)

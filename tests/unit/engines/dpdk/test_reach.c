@@ -1,4 +1,5 @@
-/* What stands in for lwIP's own functions, without a device: sums, and the choice of ports. */
+/* What stands in for lwIP's own functions, without a device: sums, the choice of ports, where
+ * connections lie, and how many of them may wait. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 #define SUM_SIZES  300u
 #define SUM_SHIFTS 34u
 #define GUARD      0x5a
+#define CLIENTS    4000u
+#define WAITING    4096u /* as reach.c keeps them */
+#define SERVER     0x0100000au
 
 u16_t lwip_standard_chksum(const void *data, int size);
 
@@ -107,6 +111,156 @@ Test(reach, ports_come_once_before_they_come_again)
     }
     u16_t again = reach_port(IP4_ADDR_ANY, &remote, 80);
     cr_assert(again >= 1024 && seen[again]);
+}
+
+/* --- where connections lie --- */
+
+/* A connection from there to port 80, in the list that the library would put it in. */
+static struct tcp_pcb *pcb_new(u32_t from, u16_t port, enum tcp_state state)
+{
+    struct tcp_pcb *pcb = tcp_new();
+
+    cr_assert_not_null(pcb);
+    ip_addr_set_ip4_u32_val(pcb->remote_ip, from);
+    pcb->remote_port = port;
+    pcb->local_port = 80;
+    pcb->state = state;
+    reach_enter(pcb);
+    if (state == TIME_WAIT)
+        TCP_REG(&tcp_tw_pcbs, pcb);
+    else
+        TCP_REG(&tcp_active_pcbs, pcb);
+    reach_leave();
+    return pcb;
+}
+
+static unsigned list_length(const struct tcp_pcb *list)
+{
+    unsigned length = 0;
+
+    for (; list != NULL; list = list->next)
+        length++;
+    return length;
+}
+
+static struct tcp_pcb *find(u32_t from, u16_t port)
+{
+    ip_addr_t remote;
+
+    ip_addr_set_ip4_u32_val(remote, from);
+    return reach_find(&remote, port, 80);
+}
+
+Test(reach, a_connection_is_found_among_many)
+{
+    static struct tcp_pcb *pcbs[CLIENTS];
+    unsigned longest = 0;
+
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pcbs[i] = pcb_new(SERVER, (u16_t)(1024 + i), ESTABLISHED);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        cr_assert_eq(find(SERVER, (u16_t)(1024 + i)), pcbs[i]);
+        reach_enter(pcbs[i]);
+        unsigned length = list_length(tcp_active_pcbs);
+        reach_leave();
+        longest = length > longest ? length : longest;
+    }
+    cr_assert_leq(longest, 4, "a segment's look-up walks past %u connections", longest);
+    cr_assert_null(find(SERVER, 1023));
+    cr_assert_null(find(SERVER + 1, 1024));
+}
+
+Test(reach, hosts_with_the_same_ports_are_told_apart)
+{
+    enum { HOSTS = 250 };
+    struct tcp_pcb *pcbs[HOSTS];
+
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < HOSTS; i++)
+        pcbs[i] = pcb_new(SERVER + (i << 24), 5000, ESTABLISHED);
+    for (unsigned i = 0; i < HOSTS; i++)
+        cr_assert_eq(find(SERVER + (i << 24), 5000), pcbs[i], "host %u", i);
+}
+
+Test(reach, timers_see_all_and_buckets_have_them_back)
+{
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pcb_new(SERVER, (u16_t)(1024 + i), i % 4 == 0 ? TIME_WAIT : ESTABLISHED);
+    for (unsigned turn = 0; turn < 3; turn++) {
+        reach_join();
+        cr_assert_eq(list_length(tcp_active_pcbs), CLIENTS * 3 / 4);
+        cr_assert_eq(list_length(tcp_tw_pcbs), CLIENTS / 4);
+        reach_split();
+        cr_assert(tcp_active_pcbs == NULL && tcp_tw_pcbs == NULL);
+    }
+    cr_assert_not_null(find(SERVER, 1025));
+    cr_assert_null(find(SERVER, 1024), "one that waits is no connection");
+}
+
+Test(reach, those_that_wait_are_bounded_and_the_oldest_are_given_up)
+{
+    enum { MORE = 100 };
+    static bool waits[65536];
+    unsigned left = 0;
+
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < WAITING; i++)
+        pcb_new(SERVER, (u16_t)(1024 + i), TIME_WAIT);
+    cr_assert_eq(reach_counts.time_waits_given_up, 0);
+    for (unsigned i = WAITING; i < WAITING + MORE; i++)
+        pcb_new(SERVER, (u16_t)(1024 + i), TIME_WAIT);
+    cr_assert_eq(reach_counts.time_waits_given_up, MORE);
+    reach_join();
+    for (const struct tcp_pcb *pcb = tcp_tw_pcbs; pcb != NULL; pcb = pcb->next, left++)
+        waits[pcb->remote_port] = true;
+    cr_assert_eq(left, WAITING);
+    for (unsigned i = 0; i < WAITING + MORE; i++)
+        cr_assert_eq(waits[1024 + i], i >= MORE, "connection %u", i);
+}
+
+/* The library may have let it go long ago, by its timer, and its memory be another's. */
+Test(reach, one_that_has_gone_by_itself_is_not_given_up)
+{
+    reach_on();
+    reach_split();
+    struct tcp_pcb *first = pcb_new(SERVER, 1024, TIME_WAIT);
+    reach_enter(first);
+    tcp_abort(first);
+    reach_leave();
+    for (unsigned i = 1; i <= WAITING; i++)
+        pcb_new(SERVER, (u16_t)(1024 + i), TIME_WAIT);
+    cr_assert_eq(reach_counts.time_waits_given_up, 0);
+    reach_join();
+    cr_assert_eq(list_length(tcp_tw_pcbs), WAITING);
+}
+
+Test(reach, a_port_that_waits_is_given_up_for_a_connection)
+{
+    ip_addr_t remote;
+
+    reach_on();
+    reach_split();
+    ip_addr_set_ip4_u32_val(remote, SERVER);
+    u16_t before = reach_port(IP4_ADDR_ANY, &remote, 80);
+    u16_t next = before == UINT16_MAX ? 1024 : (u16_t)(before + 1);
+    struct tcp_pcb *pcb = tcp_new();
+    pcb->remote_ip = remote;
+    pcb->remote_port = 80;
+    pcb->local_port = next;
+    pcb->state = TIME_WAIT;
+    reach_enter(pcb);
+    TCP_REG(&tcp_tw_pcbs, pcb);
+    reach_leave();
+    cr_assert_eq(reach_port(IP4_ADDR_ANY, &remote, 80), next);
+    cr_assert_eq(reach_counts.time_waits_given_up, 1);
+    reach_join();
+    cr_assert_null(tcp_tw_pcbs);
 }
 
 Test(reach, plain_leaves_the_library_alone)
