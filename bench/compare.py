@@ -36,6 +36,10 @@ class Bench:
     PROGRAMS = ["bare_epoll"]
     WORKLOAD = "echo"
 
+    @staticmethod
+    def options(parser):
+        """Options of its own."""
+
     def __init__(self, args):
         self.args = args
         self.lab = os.path.join(args.build, "lab")
@@ -134,6 +138,7 @@ def main(kind, doc):
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--cc", help="congestion control of --one-way; default: the system's")
+    kind.options(parser)
     parser.add_argument("sections", nargs="*", metavar="SECTION")
     args = parser.parse_args()
     unknown = set(args.sections) - set(kind.SECTIONS)
