@@ -510,7 +510,13 @@ bool reach_check(void)
 /* --- what stands in for the library's --- */
 
 u16_t lwip_standard_chksum(const void *data, int size);
-int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument);
+typedef void intr_callback(void *argument); /* DPDK's */
+typedef void intr_gone(void *handle, void *argument);
+int rte_intr_callback_register(const void *handle, intr_callback *callback, void *argument);
+int rte_intr_callback_unregister(const void *handle, intr_callback *callback, void *argument);
+int rte_intr_callback_unregister_pending(const void *handle, intr_callback *callback,
+                                         void *argument, intr_gone *gone);
+void rte_intr_instance_free(void *handle);
 int rte_memseg_get_fd(const void *segment);
 err_t netif_loop_output(struct netif *netif, struct pbuf *p);
 
@@ -647,15 +653,71 @@ err_t netif_loop_output(struct netif *netif, struct pbuf *p)
     return ERR_RTE;
 }
 
-/* The driver of memif calls this when the other end has gone, before it unmaps: see guard.h. */
-int rte_intr_callback_unregister(const void *handle, void (*callback)(void *), void *argument)
-{
-    static int (*unregister)(const void *handle, void (*callback)(void *), void *argument);
+/*
+ * The driver of memif registers a connection that it has accepted, greets it, and where that fails,
+ * since the other end has gone already, closes and frees what is registered still. DPDK's interrupt
+ * thread then waits for a file that is none, and ends the process. So what a thread has registered
+ * last is remembered until it is taken back, and is registered no more when it is freed.
+ */
+static _Thread_local struct {
+    const void *handle;
+    intr_callback *callback;
+    void *argument;
+} intr_last;
 
-    guard_unmap_begins();
+static int intr_unregister(const void *handle, intr_callback *callback, void *argument)
+{
+    static int (*unregister)(const void *handle, intr_callback *callback, void *argument);
+
     if (unregister == NULL)
         *(void **)&unregister = next_symbol("rte_intr_callback_unregister");
+    if (intr_last.handle == handle)
+        intr_last.handle = NULL;
     return unregister(handle, callback, argument);
+}
+
+/* The same driver calls this when the other end has gone, before it unmaps: see guard.h. */
+int rte_intr_callback_unregister(const void *handle, intr_callback *callback, void *argument)
+{
+    guard_unmap_begins();
+    return intr_unregister(handle, callback, argument);
+}
+
+/* From inside of the callback. What then frees it does so under a lock of DPDK's. */
+int rte_intr_callback_unregister_pending(const void *handle, intr_callback *callback,
+                                         void *argument, intr_gone *gone)
+{
+    static int (*unregister_pending)(const void *handle, intr_callback *callback, void *argument,
+                                     intr_gone *gone);
+
+    if (unregister_pending == NULL)
+        *(void **)&unregister_pending = next_symbol("rte_intr_callback_unregister_pending");
+    if (intr_last.handle == handle)
+        intr_last.handle = NULL;
+    return unregister_pending(handle, callback, argument, gone);
+}
+
+int rte_intr_callback_register(const void *handle, intr_callback *callback, void *argument)
+{
+    static int (*own_register)(const void *handle, intr_callback *callback, void *argument);
+
+    if (own_register == NULL)
+        *(void **)&own_register = next_symbol("rte_intr_callback_register");
+    intr_last.handle = handle;
+    intr_last.callback = callback;
+    intr_last.argument = argument;
+    return own_register(handle, callback, argument);
+}
+
+void rte_intr_instance_free(void *handle)
+{
+    static void (*own_free)(void *handle);
+
+    if (own_free == NULL)
+        *(void **)&own_free = next_symbol("rte_intr_instance_free");
+    if (handle != NULL && handle == intr_last.handle)
+        intr_unregister(handle, intr_last.callback, intr_last.argument);
+    own_free(handle);
 }
 
 /* The same driver, lending its frames, closes this file when the other end has gone, which is

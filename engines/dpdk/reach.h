@@ -1,5 +1,6 @@
 /*
- * All that reaches into lwIP (and once into DPDK) further than their interfaces go, and why.
+ * All that reaches into lwIP (and here and there into DPDK) further than their interfaces go, and
+ * why.
  *
  * The packaged library is built for a few connections: it looks for a segment's connection in
  * one list, allocates with malloc, takes a mutex for each allocation, sums by 16 bits. It is a

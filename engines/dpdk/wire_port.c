@@ -651,8 +651,7 @@ static bool link_is_up(const struct wire *wire)
 /*
  * The socket of a memif is there for one connection at a time: who comes while the server has yet
  * to notice that the one before has gone is turned away. Then it tries again. One that has merely
- * not been answered yet waits: a server whose driver accepts a connection that has already been
- * left frees what it has just registered, and its interrupt thread ends the process.
+ * not been answered yet waits: its server may be busy, and will greet it.
  */
 static void memif_retry(struct wire *wire, uint64_t now_ns)
 {

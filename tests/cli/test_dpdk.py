@@ -4,8 +4,12 @@ Each row of MISSING is something that a person may lack, and the one sentence th
 """
 
 import os
+import random
 import re
 import shutil
+import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -131,7 +135,7 @@ class Chatter(DpdkCase):
     def test_a_server_is_silent(self):
         for words in ((), ("-v",)):
             process, _ = self.serve("-e", "dpdk", *words, listen="198.18.0.1:0")
-            code, _, err = self.finish(process, signal_number=15)
+            code, _, err = self.finish(process, signal_number=signal.SIGTERM)
             self.assertEqual(code, 0)
             if words:
                 self.assert_says(err, "EAL: ")
@@ -162,7 +166,51 @@ class Chatter(DpdkCase):
         self.assertEqual(code, EXIT_FAILED, err)
         self.assertNotIn("not ready port", err)
         self.assertNotRegex(err, r"\.so|\+0x")
-        self.finish(first, signal_number=15)
+        self.finish(first, signal_number=signal.SIGTERM)
+
+
+class Hangups(DpdkCase):
+    """A server outlives those who leave a memif at any moment, without a word."""
+
+    def setUp(self):
+        super().setUp()
+        self.name = f"@lab-test-{os.getpid()}"
+        self.there = ("--link", f"memif:device={self.name}")
+        self.server, self.address = self.serve("-e", "dpdk", *self.there, listen="")
+
+    def run_at_it(self, *words):
+        return ("run", "echo", "-q", "-r", "1", "-e", "dpdk", *self.there, "--server",
+                self.address, *words)  # fmt: skip
+
+    def assert_serves(self):
+        result = self.lab(*self.run_at_it("-c", "4", "-n", "200", "--timeout", "20"))
+        self.assert_exit(result, 0)
+        code, _, err = self.finish(self.server, signal_number=signal.SIGTERM)
+        self.assertEqual((code, err), (0, ""))
+
+    def test_between_connect_and_accept(self):
+        rng = random.Random(4)
+        for _ in range(150):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+                timeout = struct.pack("ll", int(TIMEOUT_S), 0)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+                client.connect(b"\0" + self.name.encode())
+                if rng.random() < 0.3:
+                    time.sleep(rng.random() * 0.002)
+                if rng.random() < 0.3:
+                    client.recv(4096)  # it is greeted
+        self.assertIsNone(self.server.poll())
+        self.assert_serves()
+
+    def test_clients_that_are_killed(self):
+        rng = random.Random(5)
+        for _ in range(6):
+            client = self.start(*self.run_at_it("-d", "1m"))
+            time.sleep(0.1 + rng.random() * 0.7)
+            self.finish(client, signal_number=signal.SIGKILL)
+            self.assertIsNone(self.server.poll())
+        self.assert_serves()
 
 
 if __name__ == "__main__":
