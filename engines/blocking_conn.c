@@ -210,8 +210,8 @@ static void blocking_flush(struct blocking_engine *e)
         }
         blocking_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
         c->large |= n >= SOCK_LARGE_SEND_BYTES;
-        sendq_sent_released(&c->sendq, (uint64_t)n);
-        while (sendq_take(&c->sendq, &done))
+        for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); due;
+             due = sendq_take(&c->sendq, &done))
             blocking_notify(e, &done);
         c->full = (uint64_t)n < asked;
         if (c->aborting || c->full)

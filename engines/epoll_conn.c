@@ -66,8 +66,13 @@ static int epoll_watch(struct epoll_engine *e, struct epoll_conn *c)
 }
 
 /* Out of watches or memory, a connection cannot be served and fails. */
-static void epoll_arm(struct epoll_engine *e, struct epoll_conn *c)
+static inline void epoll_arm(struct epoll_engine *e, struct epoll_conn *c)
 {
+    /* Nearly always: it reads, and reads on. */
+    if (__builtin_expect(c->armed == EPOLLIN && c->state == EPOLL_OPEN &&
+                             !(c->closing | c->eof | c->deaf | c->blocked),
+                         1))
+        return;
     int r = epoll_watch(e, c);
 
     if (r < 0) {
@@ -272,8 +277,8 @@ static void epoll_flush(struct epoll_engine *e, struct epoll_conn *c)
         }
         epoll_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
         c->large |= n >= SOCK_LARGE_SEND_BYTES;
-        sendq_sent_released(&c->sendq, (uint64_t)n);
-        while (sendq_take(&c->sendq, &done))
+        for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); due;
+             due = sendq_take(&c->sendq, &done))
             epoll_notify(e, c, &done);
         if (c->aborting)
             return;

@@ -86,13 +86,12 @@ void uring_gathers_free(struct uring_engine *e)
 
 /* --- telling --- */
 
-static void uring_tell(struct uring_engine *e, struct uring_conn *c)
+static void uring_tell(struct uring_engine *e, struct uring_conn *c, bool due,
+                       struct sendq_done *done)
 {
-    struct sendq_done done;
-
-    while (sendq_take(&c->queue, &done)) {
+    for (; due; due = sendq_take(&c->queue, done)) {
         e->calls_up++;
-        e->base.events->on_sent(c->ctx, done.cookie, done.bytes, done.what);
+        e->base.events->on_sent(c->ctx, done->cookie, done->bytes, done->what);
     }
 }
 
@@ -100,14 +99,19 @@ static void uring_tell(struct uring_engine *e, struct uring_conn *c)
  * either: releases are told in order. */
 static void uring_sent(struct uring_engine *e, struct uring_conn *c, uint64_t bytes)
 {
+    struct sendq_done done;
+    bool due;
+
     engine_count(&e->base, ENGINE_SENT_BYTES, bytes);
     c->large |= bytes >= SOCK_LARGE_SEND_BYTES;
     if (__builtin_expect(c->zc_last == NULL, 1)) {
-        sendq_sent_released(&c->queue, bytes);
+        due = sendq_took(&c->queue, bytes, &done);
     } else {
         sendq_sent(&c->queue, bytes);
         c->zc_last->bytes += bytes;
+        due = sendq_take(&c->queue, &done);
     }
+    uring_tell(e, c, due, &done);
 }
 
 /*
@@ -183,7 +187,6 @@ static bool uring_send_quiet(struct uring_engine *e, struct uring_conn *c)
         e->quiet.first = c;
     e->quiet.last = c;
     uring_sent(e, c, bytes);
-    uring_tell(e, c);
     return true;
 }
 
@@ -305,7 +308,6 @@ static void uring_send_large_file(struct uring_engine *e, struct uring_conn *c, 
                          file.size < URING_SEND_BYTES ? file.size : URING_SEND_BYTES);
     if (n > 0) {
         uring_sent(e, c, (uint64_t)n);
-        uring_tell(e, c);
         uring_mark_dirty(e, c);
     } else if (n == 0) {
         /* It became shorter than what was promised. */
@@ -390,6 +392,8 @@ static void uring_zc_gives_up(struct uring_engine *e, const char *why)
 /* In the order in which they were sent, whatever order the notifications come in. */
 static void uring_zc_release(struct uring_engine *e, struct uring_conn *c)
 {
+    struct sendq_done done;
+
     while (c->zc != NULL && c->zc->settled) {
         struct uring_gather *g = c->zc;
         c->zc = g->next;
@@ -398,7 +402,7 @@ static void uring_zc_release(struct uring_engine *e, struct uring_conn *c)
         sendq_release(&c->queue, g->bytes, g->was_copied);
         uring_gather_put(e, g);
     }
-    uring_tell(e, c);
+    uring_tell(e, c, sendq_take(&c->queue, &done), &done);
 }
 
 static void uring_zc_notified(struct uring_engine *e, struct uring_conn *c, unsigned slot,
@@ -486,7 +490,6 @@ void uring_send_done(struct uring_engine *e, struct uring_conn *c, unsigned slot
     }
     if (result > 0) {
         uring_sent(e, c, (uint64_t)result);
-        uring_tell(e, c);
     } else if (result < 0 && result != -EAGAIN && result != -EINTR) {
         uring_send_failed(e, c, -result);
     }

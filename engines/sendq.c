@@ -8,11 +8,6 @@
 
 #define SENDQ_ROOM_FIRST 4u
 
-static struct sendq_entry *sendq_at(const struct sendq *q, uint32_t i)
-{
-    return &q->ring[i & (q->room - 1)];
-}
-
 static int sendq_grow(struct sendq *q, uint32_t needed)
 {
     uint64_t room = q->room == 0 ? SENDQ_ROOM_FIRST : q->room;
@@ -21,7 +16,7 @@ static int sendq_grow(struct sendq *q, uint32_t needed)
         room *= 2;
     if (room > UINT32_MAX / 2)
         return -ENOMEM;
-    struct sendq_entry *ring = malloc(room * sizeof(*ring));
+    struct sendq_entry *ring = aligned_alloc(64, room * sizeof(*ring));
     if (ring == NULL)
         return -ENOMEM;
     for (uint32_t i = q->released; i != q->pushed; i++)
@@ -38,7 +33,7 @@ void sendq_free(struct sendq *q)
     *q = (struct sendq){0};
 }
 
-int sendq_push(struct sendq *q, const struct seg *segs, unsigned count, uint64_t cookie)
+int sendq_push_slowly(struct sendq *q, const struct seg *segs, unsigned count, uint64_t cookie)
 {
     uint32_t held = q->pushed - q->released;
     uint64_t bytes = 0;
@@ -70,8 +65,8 @@ int sendq_push(struct sendq *q, const struct seg *segs, unsigned count, uint64_t
     return 0;
 }
 
-unsigned sendq_gather(const struct sendq *q, struct iovec *iov, unsigned max, uint64_t bytes_max,
-                      uint64_t *bytes)
+unsigned sendq_gather_slowly(const struct sendq *q, struct iovec *iov, unsigned max,
+                             uint64_t bytes_max, uint64_t *bytes)
 {
     uint64_t offset = q->sent_offset;
     uint64_t left = bytes_max;
@@ -93,18 +88,6 @@ unsigned sendq_gather(const struct sendq *q, struct iovec *iov, unsigned max, ui
     }
     *bytes = bytes_max - left;
     return count;
-}
-
-bool sendq_next_file(const struct sendq *q, struct seg *rest)
-{
-    if (sendq_is_drained(q))
-        return false;
-    *rest = sendq_at(q, q->sent)->seg;
-    if (rest->data != NULL)
-        return false;
-    rest->file_offset += q->sent_offset;
-    rest->size -= q->sent_offset;
-    return true;
 }
 
 bool sendq_file_behind(const struct sendq *q, unsigned pieces, uint64_t bytes, struct seg *file)
@@ -170,7 +153,7 @@ static bool sendq_settle(struct sendq *q, struct sendq_done *done, unsigned what
     return true;
 }
 
-bool sendq_take(struct sendq *q, struct sendq_done *done)
+bool sendq_take_slowly(struct sendq *q, struct sendq_done *done)
 {
     while (q->released != q->sent) {
         uint64_t size = sendq_at(q, q->released)->seg.size;

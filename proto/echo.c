@@ -39,17 +39,21 @@ int echo_client_open(struct echo_client *client, const struct echo_client_events
         .message_bytes = message_bytes,
         .depth = depth,
         .one_way = one_way,
+        .whole = whole,
         .slots = calloc(depth, sizeof(*client->slots)),
         .order = calloc(depth, sizeof(*client->order)),
-        .memory = whole ? malloc(depth * message_bytes) : NULL,
+        .memory = whole ? malloc(depth * ECHO_TURNS * message_bytes) : NULL,
     };
     if (client->slots == NULL || client->order == NULL || (whole && client->memory == NULL)) {
         echo_client_close(client);
         return -ENOMEM;
     }
-    for (unsigned i = 0; whole && i < depth; i++) {
-        client->slots[i].whole = client->memory + i * message_bytes;
-        memcpy(client->slots[i].whole, pattern->bytes, message_bytes);
+    for (unsigned i = 0; i < depth * ECHO_TURNS; i++) {
+        struct echo_slot *slot = &client->slots[i / ECHO_TURNS];
+        uint8_t **start = &slot->start[i % ECHO_TURNS];
+        *start = whole ? client->memory + i * message_bytes : slot->headers[i % ECHO_TURNS];
+        if (whole)
+            memcpy(*start, pattern->bytes, message_bytes);
     }
     return 0;
 }
@@ -71,7 +75,7 @@ void echo_client_reset(struct echo_client *client, uint64_t connection)
     client->answer_offset = 0;
     client->acked_bytes = client->settled_bytes = client->progress_bytes = 0;
     for (unsigned i = 0; i < client->depth; i++)
-        client->slots[i].unreleased = false;
+        client->slots[i].held = 0;
 }
 
 void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op)
@@ -88,13 +92,21 @@ void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op)
 static void echo_number(const struct echo_client *client, struct echo_slot *slot)
 {
     uint64_t header[2] = {htole64(slot->op), htole64(client->connection)};
-    if (client->message_bytes >= ECHO_HEADER_BYTES && slot->whole != NULL) {
-        memcpy(slot->whole, header, ECHO_HEADER_BYTES);
-        return;
+    if (__builtin_expect(client->message_bytes >= ECHO_HEADER_BYTES, 1))
+        memcpy(slot->start[slot->turn], header, ECHO_HEADER_BYTES);
+    else
+        memcpy(slot->start[slot->turn], header, client->message_bytes);
+}
+
+/* Turns to a place that the engine does not hold; false: it holds all. */
+static bool echo_next_place(struct echo_slot *slot)
+{
+    for (unsigned i = 0; i < ECHO_TURNS; i++) {
+        slot->turn ^= 1;
+        if (__builtin_expect((slot->held >> slot->turn & 1) == 0, 1))
+            return true;
     }
-    memcpy(slot->header, header, ECHO_HEADER_BYTES);
-    if (slot->whole != NULL)
-        memcpy(slot->whole, header, client->message_bytes);
+    return false;
 }
 
 /* One message a call, so that each has a cookie of its own; the engine gathers them. */
@@ -113,18 +125,18 @@ static int echo_client_output(void *state, struct proto_output *out)
         seg_set_memory(&out->segs[0], client->pattern->bytes, client->message_bytes);
         return 1;
     }
-    /* Its last message's memory is still the engine's: sent() will ask again. */
-    if (slot->unreleased)
+    /* sent() will ask again. */
+    if (!echo_next_place(slot))
         return 0;
     echo_number(client, slot);
-    slot->unreleased = true;
+    slot->held |= (uint8_t)(1u << slot->turn);
     out->last = --client->unsent == 0;
-    out->cookie = index + 1;
-    if (slot->whole != NULL) {
-        seg_set_memory(&out->segs[0], slot->whole, client->message_bytes);
+    out->cookie = (uint64_t)index * ECHO_TURNS + slot->turn + 1;
+    if (__builtin_expect(client->whole, 1)) {
+        seg_set_memory(&out->segs[0], slot->start[slot->turn], client->message_bytes);
         return 1;
     }
-    seg_set_memory(&out->segs[0], slot->header, ECHO_HEADER_BYTES);
+    seg_set_memory(&out->segs[0], slot->start[slot->turn], ECHO_HEADER_BYTES);
     seg_set_memory(&out->segs[1], client->pattern->bytes + ECHO_HEADER_BYTES,
                    client->message_bytes - ECHO_HEADER_BYTES);
     return 2;
@@ -133,13 +145,14 @@ static int echo_client_output(void *state, struct proto_output *out)
 static bool echo_piece_is_right(const struct echo_client *client, const struct echo_slot *slot,
                                 const uint8_t *data, size_t size)
 {
+    const uint8_t *start = slot->start[slot->turn];
     size_t offset = client->answer_offset;
-    if (slot->whole != NULL)
-        return memcmp(slot->whole + offset, data, size) == 0;
+    if (__builtin_expect(client->whole, 1))
+        return memcmp(start + offset, data, size) == 0;
     if (offset < ECHO_HEADER_BYTES) {
         size_t in_header = ECHO_HEADER_BYTES - offset;
         in_header = in_header < size ? in_header : size;
-        if (memcmp(slot->header + offset, data, in_header) != 0)
+        if (memcmp(start + offset, data, in_header) != 0)
             return false;
         offset += in_header;
         data += in_header;
@@ -217,8 +230,9 @@ static bool echo_client_sent(void *state, uint64_t cookie, unsigned what)
 {
     struct echo_client *client = state;
     if (what & PROTO_RELEASED)
-        client->slots[cookie - 1].unreleased = false;
-    /* Only a slot that was asked again before its memory was free waits for this. */
+        client->slots[(cookie - 1) / ECHO_TURNS].held &=
+            (uint8_t) ~(1u << (cookie - 1) % ECHO_TURNS);
+    /* Only a slot that was asked again while none of its places was free waits for this. */
     return client->unsent > 0;
 }
 

@@ -32,11 +32,16 @@ struct echo_pattern {
 int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes); /* -ENOMEM */
 void echo_pattern_close(struct echo_pattern *pattern);
 
+/* An answer may be here before the engine lets go of what was asked, so the next message of a slot
+ * has a place of its own: two take turns. */
+#define ECHO_TURNS 2u
+
 struct echo_slot {
-    uint8_t header[ECHO_HEADER_BYTES];
-    uint8_t *whole;  /* small messages: all of it */
-    uint64_t op;     /* the op's number */
-    bool unreleased; /* the engine still holds its memory */
+    uint8_t *start[ECHO_TURNS]; /* of its message: all of a small one, else the header */
+    uint64_t op;                /* the op's number */
+    uint8_t turn;               /* of the message that is, or was last, under way */
+    uint8_t held;               /* bits: places that the engine still holds */
+    uint8_t headers[ECHO_TURNS][ECHO_HEADER_BYTES];
 };
 
 struct echo_client_events {
@@ -57,6 +62,7 @@ struct echo_client {
     size_t message_bytes;
     unsigned depth;
     bool one_way;
+    bool whole; /* messages are small */
     struct echo_slot *slots;
     uint8_t *memory;    /* of all slots' whole messages */
     uint16_t *order;    /* ring of depth slots: asked, not answered */

@@ -32,12 +32,12 @@ static int pump_send(struct pump_conn *conn, const struct proto_output *out, int
 
     int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
                                     out->cookie << 1 | 1);
-    for (int i = 0; i < count; i++) {
-        bytes += out->segs[i].size;
-        if (out->segs[i].buf != NULL)
-            buf_unref(out->segs[i].buf);
+    for (struct seg *seg = out->segs, *end = seg + count; seg != end; seg++) {
+        bytes += seg->size;
+        if (seg->buf != NULL)
+            buf_unref(seg->buf);
     }
-    if (r == 0)
+    if (__builtin_expect(r == 0, 1))
         conn->queued_bytes += bytes;
     else
         pump_dropped(conn, out->cookie);
@@ -128,6 +128,9 @@ static void pump_pull(struct pump_conn *conn)
         bool last = (r <= 0 && !conn->again) || r < 0 || out.last;
         if (r > 0)
             r = pump_send(conn, &out, r);
+        /* Nearly always. */
+        if (__builtin_expect(last && r == 0 && !out.time && !out.close && !conn->ending, 1))
+            return;
         if (r >= 0 && out.time)
             r = pump_tell_time(conn, clock_ns());
         conn->ending |= r >= 0 && (out.close || (r & PROTO_CLOSE));

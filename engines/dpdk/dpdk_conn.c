@@ -419,8 +419,8 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
                 dpdk_push(e, c);
             engine_count(&e->engine, ENGINE_SENDS, 1);
             engine_count(&e->engine, ENGINE_SENT_BYTES, (uint64_t)n);
-            sendq_sent_released(&c->sendq, (uint64_t)n);
-            while (sendq_take(&c->sendq, &done))
+            for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); due;
+                 due = sendq_take(&c->sendq, &done))
                 dpdk_notify(e, c, &done);
         }
         if ((uint64_t)n < asked) {

@@ -23,6 +23,12 @@ static void push(struct sendq *q, uint64_t size, uint64_t cookie)
     cr_assert_eq(sendq_push(q, &seg, 1, cookie), 0);
 }
 
+static void sent_released(struct sendq *q, uint64_t size)
+{
+    sendq_sent(q, size);
+    sendq_release(q, size, false);
+}
+
 static void expect(struct sendq *q, uint64_t cookie, uint64_t size, unsigned what)
 {
     struct sendq_done done;
@@ -75,7 +81,7 @@ Test(sendq, gathers_from_where_the_stack_stopped)
     push(&q, 30, 3);
     cr_assert_eq(sendq_gather(&q, iov, 8, UINT64_MAX, &size), 3);
     cr_assert_eq(size, 60);
-    sendq_sent_released(&q, 15);
+    sent_released(&q, 15);
     expect(&q, 1, 10, ENGINE_SENT | ENGINE_RELEASED);
     expect_none(&q);
     cr_assert_eq(sendq_gather(&q, iov, 8, UINT64_MAX, &size), 2);
@@ -87,10 +93,10 @@ Test(sendq, gathers_from_where_the_stack_stopped)
     cr_assert_eq(sendq_gather(&q, iov, 8, 16, &size), 2);
     cr_assert_eq(size, 16, "the last piece is cut");
     cr_assert_eq(iov[1].iov_len, 1);
-    sendq_sent_released(&q, 44);
+    sent_released(&q, 44);
     expect_none(&q);
     cr_assert_eq(q.unsent_bytes, 1);
-    sendq_sent_released(&q, 1);
+    sent_released(&q, 1);
     expect(&q, 3, 30, ENGINE_SENT | ENGINE_RELEASED);
     cr_assert(sendq_is_settled(&q));
     sendq_free(&q);
@@ -111,7 +117,7 @@ Test(sendq, a_send_of_many_segments_is_told_once)
         cr_assert_eq(count, round < 2 ? 1024 : 952);
         cr_assert_eq(iov[0].iov_base, bytes + round * 1024);
         expect_none(&q);
-        sendq_sent_released(&q, size);
+        sent_released(&q, size);
     }
     expect(&q, 9, 3000, ENGINE_SENT | ENGINE_RELEASED);
     expect_none(&q);
@@ -129,16 +135,16 @@ Test(sendq, a_file_ends_a_gather)
     cr_assert_eq(sendq_push(&q, segs, 3, 2), 0);
     cr_assert_not(sendq_next_file(&q, &file));
     cr_assert_eq(sendq_gather(&q, iov, 4, UINT64_MAX, &size), 1);
-    sendq_sent_released(&q, 10);
+    sent_released(&q, 10);
     cr_assert_eq(sendq_gather(&q, iov, 4, UINT64_MAX, &size), 0);
     cr_assert(sendq_next_file(&q, &file));
     cr_assert(file.fd == 5 && file.file_offset == 1000 && file.size == 100);
-    sendq_sent_released(&q, 40);
+    sent_released(&q, 40);
     cr_assert(sendq_next_file(&q, &file));
     cr_assert(file.file_offset == 1040 && file.size == 60);
-    sendq_sent_released(&q, 60);
+    sent_released(&q, 60);
     cr_assert_eq(sendq_gather(&q, iov, 4, UINT64_MAX, &size), 1);
-    sendq_sent_released(&q, 7);
+    sent_released(&q, 7);
     expect(&q, 2, 117, ENGINE_SENT | ENGINE_RELEASED);
     sendq_free(&q);
 }
@@ -197,7 +203,7 @@ Test(sendq, dropping_releases_without_having_sent)
     push(&q, 10, 0);
     push(&q, 10, 3);
     push(&q, 10, 4);
-    sendq_sent_released(&q, 12);
+    sent_released(&q, 12);
     sendq_sent(&q, 9); /* in the middle of the third */
     cr_assert(sendq_drop(&q, &done));
     cr_assert(done.cookie == 1 && done.what == (ENGINE_SENT | ENGINE_RELEASED));
@@ -209,7 +215,7 @@ Test(sendq, dropping_releases_without_having_sent)
     cr_assert(sendq_is_settled(&q));
     push(&q, 5, 6); /* for the next connection in its place */
     cr_assert_eq(q.unsent_bytes, 5);
-    sendq_sent_released(&q, 5);
+    sent_released(&q, 5);
     expect(&q, 6, 5, ENGINE_SENT | ENGINE_RELEASED);
     sendq_free(&q);
 }
@@ -222,15 +228,102 @@ Test(sendq, memory_is_kept_when_it_is_enough)
     struct sendq_entry *ring = q.ring;
     for (unsigned i = 0; i < 100000; i++) {
         push(&q, 1, i + 1);
-        sendq_sent_released(&q, 1);
+        sent_released(&q, 1);
         if (i > 0)
             expect(&q, i, 1, ENGINE_SENT | ENGINE_RELEASED);
         else
             expect_none(&q);
     }
     cr_assert_eq(q.ring, ring);
-    sendq_sent_released(&q, 1);
+    sent_released(&q, 1);
     sendq_free(&q);
+}
+
+Test(sendq, what_the_stack_took_is_told_at_once)
+{
+    struct sendq q = {0};
+    struct sendq_done done;
+    struct buf buf = {.data = (uint8_t *)(uintptr_t)bytes, .size = 9, .refs = 1};
+    struct seg seg = seg_buf(&buf, buf.data, 9);
+
+    released = 0;
+    buf.release = buf_released;
+    push(&q, 10, 1);
+    cr_assert(sendq_took(&q, 10, &done));
+    cr_assert(done.cookie == 1 && done.bytes == 10);
+    cr_assert_eq(done.what, ENGINE_SENT | ENGINE_RELEASED);
+    expect_none(&q);
+    cr_assert(sendq_is_settled(&q) && q.unsent_bytes == 0);
+    cr_assert_eq(sendq_push(&q, &seg, 1, 0), 0);
+    buf_unref(&buf);
+    cr_assert_not(sendq_took(&q, 4, &done), "nobody asked");
+    cr_assert_eq(released, 0, "only a part of it");
+    cr_assert_not(sendq_took(&q, 5, &done));
+    cr_assert_eq(released, 1);
+    push(&q, 10, 2);
+    cr_assert_not(sendq_took(&q, 0, &done));
+    push(&q, 20, 3);
+    cr_assert(sendq_took(&q, 30, &done) && done.cookie == 2);
+    expect(&q, 3, 20, ENGINE_SENT | ENGINE_RELEASED);
+    expect_none(&q);
+    sendq_free(&q);
+}
+
+Test(sendq, what_is_not_released_yet_stays_before_what_the_stack_took)
+{
+    struct sendq q = {0};
+    struct sendq_done done;
+
+    push(&q, 10, 1);
+    sendq_sent(&q, 10);
+    expect(&q, 1, 10, ENGINE_SENT);
+    push(&q, 7, 2);
+    cr_assert(sendq_is_one_piece(&q));
+    cr_assert(sendq_took(&q, 7, &done));
+    cr_assert(done.cookie == 2 && done.what == ENGINE_SENT, "releases go in order");
+    expect_none(&q);
+    sendq_release(&q, 10, false);
+    expect(&q, 1, 10, ENGINE_RELEASED);
+    expect(&q, 2, 7, ENGINE_RELEASED);
+    cr_assert(sendq_is_settled(&q));
+    sendq_free(&q);
+}
+
+/* The same sends and steps, the two ways. */
+Test(sendq, taken_at_once_or_in_two_steps_is_the_same)
+{
+    struct sendq one = {0}, two = {0};
+    struct rng rng;
+
+    rng_seed(&rng, 11);
+    for (unsigned i = 1; i < 20000; i++) {
+        struct sendq_done a = {0}, b = {0};
+        struct iovec iov_one[8], iov_two[8];
+        uint64_t size_one, size_two;
+        struct seg segs[2] = {seg_memory(bytes, 1 + rng_below(&rng, 40)),
+                              seg_memory(bytes + 50, 1 + rng_below(&rng, 40))};
+        unsigned n = 1 + (rng_below(&rng, 4) == 0);
+        uint64_t cookie = rng_below(&rng, 2) * i;
+        if (rng_below(&rng, 3) > 0 || sendq_is_drained(&one)) {
+            cr_assert_eq(sendq_push(&one, segs, n, cookie), 0);
+            cr_assert_eq(sendq_push_slowly(&two, segs, n, cookie), 0);
+        }
+        uint64_t most = 1 + rng_below(&rng, 120);
+        unsigned count = sendq_gather(&one, iov_one, 8, most, &size_one);
+        cr_assert_eq(sendq_gather_slowly(&two, iov_two, 8, most, &size_two), count);
+        cr_assert_eq(size_one, size_two);
+        cr_assert_eq(memcmp(iov_one, iov_two, count * sizeof(*iov_one)), 0);
+        bool due = sendq_took(&one, size_one, &a);
+        sent_released(&two, size_two);
+        do {
+            cr_assert_eq(sendq_take_slowly(&two, &b), due);
+            if (due)
+                cr_assert(a.cookie == b.cookie && a.bytes == b.bytes && a.what == b.what);
+        } while (due && ((due = sendq_take(&one, &a)), true));
+        cr_assert_eq(one.unsent_bytes, two.unsent_bytes);
+    }
+    sendq_free(&one);
+    sendq_free(&two);
 }
 
 /* Sends of random shape, sent and released in random steps, against plain sums. */

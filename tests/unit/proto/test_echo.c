@@ -170,20 +170,37 @@ Test(echo, more_than_was_asked_for_breaks_the_protocol, .timeout = 10)
 
 Test(echo, memory_that_the_engine_still_holds_is_not_written, .timeout = 10)
 {
-    struct fixture f;
-    uint8_t answer[64];
+    static const size_t sizes[] = {5, 64, ECHO_WHOLE_BYTES + 1};
 
-    set_up(&f, 64, 1, false);
-    echo_client_ask(&f.client, 0, 1);
-    cr_assert_eq(drain(&f.client, f.wire, false), 64);
-    memcpy(answer, f.wire, 64);
-    cr_assert_eq(feed(&echo_client_proto, &f.client, answer, 64), PROTO_OK);
-    echo_client_ask(&f.client, 0, 2);
-    cr_assert_eq(drain(&f.client, f.wire, false), 0, "sent before RELEASED");
-    echo_client_proto.sent(&f.client, 1, PROTO_RELEASED);
-    cr_assert_eq(drain(&f.client, f.wire, false), 64);
-    cr_assert_neq(memcmp(answer, f.wire, 64), 0, "the op's number is in the message");
-    tear_down(&f);
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct fixture f;
+        uint64_t cookies[ECHO_TURNS];
+        const uint8_t *places[ECHO_TURNS];
+        struct seg segs[2];
+        struct proto_output out = {.segs = segs, .max = 2, .budget = 1 << 20};
+
+        set_up(&f, sizes[i], 1, false);
+        for (unsigned op = 0; op < ECHO_TURNS; op++) {
+            echo_client_ask(&f.client, 0, op + 1);
+            cr_assert_gt(echo_client_proto.output(&f.client, &out), 0);
+            cookies[op] = out.cookie;
+            places[op] = segs[0].data;
+            cr_assert_eq(feed(&echo_client_proto, &f.client, segs[0].data, segs[0].size), PROTO_OK);
+            if (sizes[i] > segs[0].size)
+                feed(&echo_client_proto, &f.client, segs[1].data, segs[1].size);
+            cr_assert_eq(f.heard.answered_count, op + 1);
+        }
+        cr_assert_neq(places[0], places[1]);
+        cr_assert_neq(memcmp(places[0], places[1], 5), 0, "the op's number is in the message");
+        echo_client_ask(&f.client, 0, 9);
+        cr_assert_eq(echo_client_proto.output(&f.client, &out), 0, "all places are held");
+        cr_assert(echo_client_proto.sent(&f.client, cookies[1], PROTO_RELEASED));
+        cr_assert_gt(echo_client_proto.output(&f.client, &out), 0);
+        cr_assert_eq(segs[0].data, places[1], "the one that was released");
+        cr_assert_eq(places[1][0], 9);
+        cr_assert_eq(places[0][0], 1);
+        tear_down(&f);
+    }
 }
 
 static void ack_bytes(uint8_t *out, uint64_t total)
