@@ -41,20 +41,24 @@ static unsigned put_status(const struct grpc_call *call, struct h2_header *heade
 {
     const char *digits = status_digits[call->status];
 
-    headers[0] = (struct h2_header){"grpc-status", digits, strlen(digits), true};
+    headers[0] = (struct h2_header)H2_HEADER("grpc-status", "");
+    headers[0].value = digits;
+    headers[0].value_size = strlen(digits);
     if (call->text == NULL)
         return 1;
-    headers[1] = (struct h2_header){"grpc-message", call->text, call->text_size, false};
+    headers[1] = (struct h2_header)H2_HEADER("grpc-message", "");
+    headers[1].value = call->text;
+    headers[1].value_size = call->text_size;
+    headers[1].value_stays = false;
     return 2;
 }
 
-/* The headers before a body. */
+/* The headers before a body. What encodings are taken is said only where one was refused. */
 static void call_answer(struct grpc_call *call)
 {
     static const struct h2_header headers[] = {
         H2_HEADER(":status", "200"),
         H2_HEADER("content-type", "application/grpc"),
-        H2_HEADER("grpc-accept-encoding", "identity"),
     };
 
     if (call->answered)
@@ -135,8 +139,10 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
 /* Whoever asks for something else than gRPC gets plain HTTP's answer. */
 static void call_refuse_http(struct grpc_call *call, const char *status)
 {
-    const struct h2_header header = {":status", status, strlen(status), true};
+    struct h2_header header = H2_HEADER(":status", "");
 
+    header.value = status;
+    header.value_size = strlen(status);
     call->finished = true;
     call_count(call, GRPC_FAILED);
     if (h2_respond(&call->stream, &header, 1, false) < 0)
@@ -178,7 +184,7 @@ static void call_path(struct grpc_call *call, const uint8_t *value, size_t size)
 
     memcpy(call->path, value, fits);
     for (; *methods != NULL && call->method == NULL; methods++)
-        if (is_text(value, size, (*methods)->path))
+        if (strcmp((*methods)->path, call->path) == 0)
             call->method = *methods;
 }
 

@@ -162,13 +162,26 @@ static void stream_over(struct h2_stream *stream, uint32_t code)
     h2_stream_unawait(stream);
     if (stream->body_left > 0)
         h2->bodies--;
+    if (h2->recent == stream)
+        h2->recent = NULL;
     stream->id = 0;
     h2->worker->events->closed(stream, code);
 }
 
-static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
+static struct h2_stream *stream_look_up(struct h2 *h2, int32_t id)
 {
-    return id == 0 ? NULL : nghttp2_session_get_stream_user_data(session, id);
+    struct h2_stream *stream =
+        id == 0 ? NULL : nghttp2_session_get_stream_user_data(h2->session, id);
+
+    if (stream != NULL)
+        h2->recent = stream;
+    return stream;
+}
+
+static inline struct h2_stream *stream_of(struct h2 *h2, int32_t id)
+{
+    struct h2_stream *recent = h2->recent;
+    return recent != NULL && recent->id == id ? recent : stream_look_up(h2, id);
 }
 
 /* --- nghttp2's callbacks, receiving --- */
@@ -217,7 +230,7 @@ static void note_reset(struct h2 *h2, int32_t id)
 static void check_closed(struct h2 *h2, int32_t id)
 {
     if (!h2->worker->options.server || id % 2 == 0 || (uint32_t)id > h2->last_id ||
-        stream_of(h2->session, id) != NULL)
+        stream_of(h2, id) != NULL)
         return;
     for (unsigned i = 0; i < H2_RESET_IDS_MOST; i++)
         if (h2->reset_ids[i] == (uint32_t)id)
@@ -227,7 +240,7 @@ static void check_closed(struct h2 *h2, int32_t id)
 
 static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
 {
-    struct h2_stream *stream = stream_of(h2->session, hd->stream_id);
+    struct h2_stream *stream = stream_of(h2, hd->stream_id);
 
     check_window(h2, stream, hd);
     if (!h2->worker->options.server)
@@ -276,6 +289,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     stream->id = frame->hd.stream_id;
+    h2->recent = stream;
     return nghttp2_session_set_stream_user_data(session, stream->id, stream) == 0
                ? 0
                : NGHTTP2_ERR_CALLBACK_FAILURE;
@@ -286,7 +300,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct h2 *h2 = user;
-    struct h2_stream *stream = stream_of(session, frame->hd.stream_id);
+    struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
     uint32_t most = h2->worker->options.header_bytes;
 
     if (stream == NULL || frame->hd.type != NGHTTP2_HEADERS)
@@ -305,7 +319,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
                    size_t size, void *user)
 {
     struct h2 *h2 = user;
-    struct h2_stream *stream = stream_of(session, stream_id);
+    struct h2_stream *stream = stream_of(h2, stream_id);
 
     window_received(h2, size);
     if (stream != NULL && !h2->deaf)
@@ -373,7 +387,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_GOAWAY: h2->goaway = true; break;
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
-        stream = stream_of(session, frame->hd.stream_id);
+        stream = stream_of(h2, frame->hd.stream_id);
         if (frame->hd.type == NGHTTP2_DATA && !h2->worker->options.server)
             h2_held_arrived(h2, stream);
         if (stream != NULL && !h2->deaf)
@@ -401,7 +415,7 @@ static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
         note_reset(h2, frame->hd.stream_id);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
-    struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
+    struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
     if (stream != NULL && !stream->ended)
         h2_reset(stream, H2_NO_ERROR);
 }
@@ -410,7 +424,7 @@ static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 static void client_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
     if (frame->hd.type == NGHTTP2_WINDOW_UPDATE) {
-        struct h2_stream *stream = stream_of(h2->session, frame->hd.stream_id);
+        struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
         if (stream != NULL || frame->hd.stream_id == 0)
             h2_held_granted(h2, stream, (uint32_t)frame->window_update.window_size_increment);
     } else if (frame->hd.type == NGHTTP2_SETTINGS) {
@@ -433,7 +447,7 @@ static int on_sent_frame(nghttp2_session *session, const nghttp2_frame *frame, v
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
-    struct h2_stream *stream = stream_of(session, stream_id);
+    struct h2_stream *stream = stream_of(user, stream_id);
 
     if (stream != NULL && stream->id == stream_id)
         stream_over(stream, code);
@@ -756,7 +770,7 @@ static unsigned header_fields(nghttp2_nv *fields, const struct h2_header *header
     for (unsigned i = 0; i < count && i < H2_HEADERS_MOST; i++)
         fields[i] = (nghttp2_nv){
             .name = (uint8_t *)headers[i].name,
-            .namelen = strlen(headers[i].name),
+            .namelen = headers[i].name_size,
             .value = (uint8_t *)headers[i].value,
             .valuelen = headers[i].value_size,
             .flags = (uint8_t)(NGHTTP2_NV_FLAG_NO_COPY_NAME |

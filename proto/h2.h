@@ -105,13 +105,14 @@ enum h2_metric {
 
 struct h2_header {
     const char *name; /* static */
+    size_t name_size;
     const char *value;
     size_t value_size;
     bool value_stays; /* static too: need not be copied */
 };
 #define H2_HEADER(name, value)                                                                     \
     {                                                                                              \
-        name, value, sizeof(value) - 1, true                                                       \
+        name, sizeof(name) - 1, value, sizeof(value) - 1, true                                     \
     }
 
 /* A piece of a body. */
@@ -197,6 +198,7 @@ struct h2 {
     struct h2_worker *worker;
     struct nghttp2_session *session; /* NULL: not begun */
     struct h2_stream *streams;
+    struct h2_stream *recent; /* the one of the last frame: the next is mostly its own too */
     unsigned streams_count;
     unsigned bodies; /* streams with something to send, now */
     struct h2_writer writer;

@@ -47,6 +47,8 @@ struct image_client_worker {
     ProtobufCAllocator allocator;
     struct image_known *known; /* as the server lists them */
     unsigned known_count;
+    uint8_t *list; /* the message that they were learned from */
+    size_t list_size;
     bool listed;
     uint8_t *list_request, *stream_request, *metadata_request; /* with their prefixes */
     size_t list_request_size, stream_request_size, metadata_request_size;

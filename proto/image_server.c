@@ -1,6 +1,8 @@
 /* See image_server.h. */
 #include "proto/image_server.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "proto/image_flat.pb-c.h"
@@ -33,39 +35,64 @@ static void malformed(struct grpc_call *call, const char *what)
 
 /* --- ListImages --- */
 
-static void list_message(struct grpc_call *call, const uint8_t *data, size_t size)
+/* The same answer for all, so it is made once. */
+static int list_open(struct image_worker *worker)
 {
-    struct image_worker *worker = image_worker_of(call);
     const struct image_set *set = worker->images;
     ImageService__ListImagesResponse response = IMAGE_SERVICE__LIST_IMAGES_RESPONSE__INIT;
+    char **names = malloc((set->count + 1) * sizeof(*names));
 
-    ImageService__ListImagesRequest *request =
-        image_service__list_images_request__unpack(&worker->allocator, size, data);
-    if (request == NULL) {
-        malformed(call, "ListImagesRequest");
-        return;
-    }
-    image_service__list_images_request__free_unpacked(request, &worker->allocator);
-    char **names = pool_take(&worker->grpc.h2.pool, (set->count + 1) * sizeof(*names));
-    if (names == NULL) {
-        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the list");
-        return;
-    }
+    if (names == NULL)
+        return -ENOMEM;
     for (unsigned i = 0; i < set->count; i++)
         names[i] = (char *)set->list[i].picture.name;
     response.n_image_names = set->count;
     response.image_names = names;
-    uint8_t *room =
-        grpc_call_reply(call, image_service__list_images_response__get_packed_size(&response));
-    if (room != NULL)
-        image_service__list_images_response__pack(&response, room);
-    pool_give(&worker->grpc.h2.pool, names);
+    size_t size = image_service__list_images_response__get_packed_size(&response);
+    worker->list_size = GRPC_PREFIX_BYTES + size;
+    worker->list = malloc(worker->list_size);
+    if (worker->list != NULL)
+        image_service__list_images_response__pack(&response,
+                                                  grpc_put_prefix(worker->list, (uint32_t)size));
+    free(names);
+    return worker->list != NULL ? 0 : -ENOMEM;
+}
+
+/* A message of no bytes is one without fields. */
+static bool list_is_asked(struct image_worker *worker, const uint8_t *data, size_t size)
+{
+    if (size == 0)
+        return true;
+    ImageService__ListImagesRequest *request =
+        image_service__list_images_request__unpack(&worker->allocator, size, data);
+    if (request == NULL)
+        return false;
+    image_service__list_images_request__free_unpacked(request, &worker->allocator);
+    return true;
+}
+
+static void list_message(struct grpc_call *call, const uint8_t *data, size_t size)
+{
+    struct image_worker *worker = image_worker_of(call);
+
+    if (!list_is_asked(worker, data, size)) {
+        malformed(call, "ListImagesRequest");
+        return;
+    }
+    grpc_call_stream(call, worker->list_size);
     grpc_call_finish(call, GRPC_OK, NULL);
+}
+
+static void list_piece(struct grpc_call *call, struct h2_piece *piece)
+{
+    const struct image_worker *worker = image_worker_of(call);
+    *piece = (struct h2_piece){worker->list, worker->list_size, true};
 }
 
 static const struct grpc_method list_images = {
     .path = IMAGE_PATH("ListImages"),
     .message = list_message,
+    .piece = list_piece,
 };
 
 /* --- StreamImages --- */
@@ -222,11 +249,19 @@ int image_worker_open(struct image_worker *worker, const struct h2_options *opti
         .images = images,
         .unknown_not_found = unknown_not_found,
     };
-    return grpc_worker_open(&worker->grpc, options, message_bytes,
-                            flat ? flat_methods : nested_methods, meter);
+    int r = list_open(worker);
+    if (r == 0)
+        r = grpc_worker_open(&worker->grpc, options, message_bytes,
+                             flat ? flat_methods : nested_methods, meter);
+    if (r < 0) {
+        free(worker->list);
+        worker->list = NULL;
+    }
+    return r;
 }
 
 void image_worker_close(struct image_worker *worker)
 {
     grpc_worker_close(&worker->grpc);
+    free(worker->list);
 }

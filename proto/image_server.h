@@ -25,6 +25,8 @@ struct image_worker {
     struct grpc_worker grpc; /* first */
     ProtobufCAllocator allocator;
     const struct image_set *images;
+    uint8_t *list; /* ListImages' answer, with gRPC's prefix */
+    size_t list_size;
     bool unknown_not_found; /* a name that is not there fails the call; else it is left out */
 };
 int image_worker_open(struct image_worker *worker, const struct h2_options *options,

@@ -389,12 +389,19 @@ Test(image_pair, a_server_without_images_fails_the_op, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 16u << 20, 1);
 
-    pair->server.set.count = 0;
+    struct image_worker *worker = &pair->server.worker;
+    uint8_t *list = worker->list;
+    size_t list_size = worker->list_size;
+    uint8_t none[GRPC_PREFIX_BYTES] = {0};
+
+    worker->list = none;
+    worker->list_size = sizeof(none);
     image_client_ask(&pair->client, 0);
     pair_talk(pair, 0);
     cr_assert_eq(pair->heard.failed, 1);
     cr_assert_str_eq(pair->heard.kind, "no-images");
-    pair->server.set.count = 3;
+    worker->list = list;
+    worker->list_size = list_size;
     image_client_ask(&pair->client, 0);
     pair_talk(pair, 0);
     cr_assert_eq(pair->heard.done, 1);
