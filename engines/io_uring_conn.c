@@ -93,6 +93,7 @@ int uring_attach(struct engine *engine, const struct engine_accepted *accepted, 
     struct uring_conn *c = uring_conn_new(e, (int)accepted->token, URING_CONN_OPEN, ctx);
     if (c == NULL)
         return -ENOMEM;
+    c->recv_single = addr_is_unix(&accepted->remote);
     uring_note_napi(e, c->fd);
     *conn = conns_handle(c);
     return 0;
@@ -114,6 +115,7 @@ int uring_connect(struct engine *engine, const struct addr *remote, const struct
         return -ENOMEM;
     }
     c->remote = *remote;
+    c->recv_single = addr_is_unix(remote);
     *conn = conns_handle(c);
     return 0;
 }

@@ -215,7 +215,8 @@ struct uring_conn {
     bool connecting;  /* the connect is in the ring */
 
     bool recv_armed, recv_cancelled, recv_paused, recv_starved;
-    bool recv_ended; /* FIN or an error was received, see recv_err */
+    bool recv_single; /* armed again each time: see uring_recv_arm */
+    bool recv_ended;  /* FIN or an error was received, see recv_err */
     bool eof_told;
     int recv_err;
     bool recv_dropped;        /* bytes came in while closing */

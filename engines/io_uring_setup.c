@@ -357,7 +357,8 @@ static void uring_describe_receiving(const struct uring_ring *ring,
 
     engine_caps_add(caps, "multishot accept and receive",
                     features & URING_MULTISHOT ? CAP_NATIVE : CAP_EMULATED,
-                    features & URING_MULTISHOT ? NULL : "armed again each time");
+                    features & URING_MULTISHOT ? "UNIX sockets: receives are armed again each time"
+                                               : "armed again each time");
     engine_caps_add(caps, "buffer ring", features & URING_BUF_RING ? CAP_NATIVE : CAP_EMULATED,
                     features & URING_BUF_RING ? NULL : "an entry for each buffer handed over");
     if (features & URING_BUNDLES)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -302,6 +303,72 @@ static void two_listeners_alone(struct world *world)
     lane_close(&lane);
 }
 
+/*
+ * Bytes and the end right behind them, from another thread by plain system calls, while a receive
+ * waits for them: both are there when it wakes up, and nothing tells of the end again.
+ */
+#define BEHIND_CONNS 100u
+#define BEHIND_BYTES 123u
+
+static const char *skip_foreign_peer(const struct world *world)
+{
+    return world->caps.conns_max == 1 ? "an instance has one connection" : skip_no_kernel(world);
+}
+
+static void *behind_peer(void *context)
+{
+    const struct addr *addr = context;
+    char byte;
+
+    for (unsigned i = 0; i < BEHIND_CONNS; i++) {
+        int fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&addr->sa, addr->size) == 0, "%s",
+              strerror(errno));
+        /* The other end has greeted, so that it waits. */
+        CHECK(recv(fd, &byte, 1, 0) == 1, "%s", strerror(errno));
+        CHECK(send(fd, pattern_at(0, 0), BEHIND_BYTES, 0) == (ssize_t)BEHIND_BYTES, "%s",
+              strerror(errno));
+        shutdown(fd, SHUT_WR);
+        CHECK(recv(fd, &byte, 1, 0) == 0, "connection %u was not closed in order", i);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void behind_greet(struct end *end)
+{
+    end_send_bytes(end, 1);
+}
+
+static void behind_eof(struct end *end)
+{
+    CHECK(end->received_bytes == BEHIND_BYTES, "%llu bytes came before the end",
+          (unsigned long long)end->received_bytes);
+    end_finish(end);
+}
+
+static const struct role behind = {.begin = behind_greet, .eof = behind_eof};
+
+static void behind_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct addr addr, bound;
+    struct lab_error err = {""};
+    pthread_t peer;
+
+    lane_open(&lane, world);
+    world_address(world, "behind", &addr);
+    CHECK(lane_listen(&lane, 0, &addr, &bound, &err) == 0, "%s", err.text);
+    CHECK(pthread_create(&peer, NULL, behind_peer, &bound) == 0, "no thread");
+    while (atomic_load(&world->closed[SIDE_SERVER]) < BEHIND_CONNS) {
+        CHECK(lane_poll(&lane, clock_ns() + NS_PER_S) >= 0, "poll");
+        /* Long enough for the peer to say both. */
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    pthread_join(peer, NULL);
+    lane_close(&lane);
+}
+
 /* --- time --- */
 
 #define SHORT_NS (5 * NS_PER_MS)
@@ -519,6 +586,11 @@ const struct body bodies_instance[] = {
      .skip = skip_own_stack,
      .alone = in_use_alone},
     {.name = "two-listeners", .families = FAMILY_ALL, .alone = two_listeners_alone},
+    {.name = "end-behind-bytes",
+     .families = FAMILY_ALL,
+     .skip = skip_foreign_peer,
+     .alone = behind_alone,
+     .flows = {{.client = &pass_on, .server = &behind, .count = 1}}},
     {.name = "deadline", .alone = deadline_alone},
     {.name = "wake", .alone = wake_alone},
     {.name = "wake-before", .alone = wake_before_alone},
