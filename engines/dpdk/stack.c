@@ -30,17 +30,9 @@ _Static_assert(sizeof(struct stack_pbuf) <= WIRE_STACK_BYTES, "a frame has no ro
 
 /* --- in --- */
 
-static void frame_released(struct pbuf *p)
+void stack_frame_released(struct pbuf *p)
 {
     wire_frame_free((struct wire_frame *)((char *)p - offsetof(struct wire_frame, stack)));
-}
-
-struct wire_frame *stack_frame_of(struct pbuf *p)
-{
-    if ((p->flags & PBUF_FLAG_IS_CUSTOM) == 0 ||
-        ((struct pbuf_custom *)p)->custom_free_function != frame_released || p->ref != 1)
-        return NULL;
-    return (struct wire_frame *)((char *)p - offsetof(struct wire_frame, stack));
 }
 
 static inline struct pbuf *frame_pbuf(struct wire_frame *frame)
@@ -48,7 +40,7 @@ static inline struct pbuf *frame_pbuf(struct wire_frame *frame)
     struct pbuf_custom *custom = (void *)frame->stack;
     struct pbuf *p = &custom->pbuf;
 
-    custom->custom_free_function = frame_released;
+    custom->custom_free_function = stack_frame_released;
     p->next = NULL;
     p->payload = frame->buf.data;
     p->tot_len = p->len = (u16_t)frame->buf.size;

@@ -25,8 +25,17 @@ struct stack {
 
 extern struct stack stack;
 
-/* A received frame's pbuf, or NULL if it is not one of ours. */
-struct wire_frame *stack_frame_of(struct pbuf *p);
+void stack_frame_released(struct pbuf *p);
+
+/* The received frame whose pbuf it is, or NULL if it is none of ours. */
+static inline struct wire_frame *stack_frame_of(struct pbuf *p)
+{
+    if ((p->flags & PBUF_FLAG_IS_CUSTOM) == 0 ||
+        ((struct pbuf_custom *)p)->custom_free_function != stack_frame_released || p->ref != 1)
+        return NULL;
+    return (struct wire_frame *)((char *)p - offsetof(struct wire_frame, stack));
+}
+
 /* stack_tcp.c: after a segment with SYN has come in: larger segments, if both ends agree. */
 void stack_negotiate(const ip_addr_t *remote, u16_t remote_port, u16_t local_port, u16_t mss);
 

@@ -133,7 +133,7 @@ static err_t conn_received(void *context, struct tcp_pcb *pcb, struct pbuf *p, e
         stack.config.events->ended(context);
         return ERR_OK;
     }
-    if (reach_is_on() && p->tot_len >= pcb->mss)
+    if (p->tot_len >= pcb->mss && reach_is_on())
         owe(pcb, p->tot_len);
     for (; p != NULL; p = next) {
         next = p->next;
@@ -387,6 +387,10 @@ size_t stack_write(struct stack_conn *conn, const void *data, size_t size, bool 
     struct tcp_pcb *pcb = pcb_of(conn);
     size_t done = 0;
 
+    if (__builtin_expect(size <= pcb->mss && size <= pcb->snd_buf, 1) &&
+        tcp_write(pcb, data, (u16_t)size, TCP_WRITE_FLAG_COPY | (more ? TCP_WRITE_FLAG_MORE : 0)) ==
+            ERR_OK)
+        return size;
     while (done < size) {
         size_t piece = size - done, room = pcb->snd_buf;
         piece = piece < room ? piece : room;

@@ -20,7 +20,7 @@
 
 #define WIRE_BURST_MAX   64u
 #define WIRE_HEADER      14u /* of a frame: Ethernet's */
-#define WIRE_STACK_BYTES 48u
+#define WIRE_STACK_BYTES 32u
 
 /*
  * A received frame. It lies in front of its bytes, in the mbuf's private area, and has room for
@@ -30,11 +30,17 @@
 struct wire_frame {
     /* Whole lines of it, so that what follows begins with one. */
     _Alignas(64) struct buf buf; /* data and size: at first the whole frame, later what is lent */
-    struct wire_frame *next;
-    void *owner;      /* the engine's */
-    uint32_t charged; /* the engine's */
-    _Alignas(16) unsigned char stack[WIRE_STACK_BYTES];
+    /* A frame is the stack's or the engine's: so that it is one line. */
+    union {
+        _Alignas(8) unsigned char stack[WIRE_STACK_BYTES];
+        struct {
+            struct wire_frame *next;
+            void *owner;
+            uint32_t charged;
+        };
+    };
 };
+_Static_assert(sizeof(struct wire_frame) == 64, "a frame in front of its bytes is a cache line");
 
 /* Who drives the device: which of DPDK's drivers, and what it must be told. */
 enum wire_driver { WIRE_MEMIF, WIRE_TAP, WIRE_AF_PACKET, WIRE_AF_XDP, WIRE_PCI };
