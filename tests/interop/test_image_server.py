@@ -6,6 +6,7 @@ Run by hand: LAB=build/lab LAB_BUILD=build python3 tests/interop/test_image_serv
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -171,6 +172,21 @@ class Trouble(ServerCase):
             compression=grpc.Compression.Gzip,
         )  # fmt: skip
         self.assert_lives()
+
+    def test_a_refusal_says_what_encodings_are_taken(self):
+        self.open()
+        for headers, taken in ([], False), (["grpc-encoding: gzip"], True):
+            body = b"\1\0\0\0\1x" if taken else bytes(5)
+            answer = subprocess.run(
+                ["curl", "-s", "-D", "-", "-o", "/dev/null", "--http2-prior-knowledge",
+                 "--data-binary", "@-", "-H", "te: trailers", "-H",
+                 "content-type: application/grpc", *(w for h in headers for w in ("-H", h)),
+                 f"http://{self.address}/{peers.SERVICE}/ListImages"],
+                input=body, capture_output=True, check=True,
+            )  # fmt: skip
+            head = answer.stdout.decode().lower()
+            self.assertIn("grpc-status: 12" if taken else "grpc-status: 0", head)
+            self.assertEqual("grpc-accept-encoding: identity" in head, taken)
 
     def test_sigterm_lets_calls_end(self):
         self.open()
