@@ -9,6 +9,7 @@
 
 #include "cli/side.h"
 #include "core/clock.h"
+#include "core/parse.h"
 #include "run/child.h"
 #include "server/serve.h"
 
@@ -168,12 +169,34 @@ static const char *serve_workload_at(unsigned index)
     return server_workloads[index] != NULL ? server_workloads[index]->name : NULL;
 }
 
+/* What is wrong with the words that were to name one workload, into text; returns text. */
+static const char *serve_trouble(const struct args *args, char *text, size_t text_size)
+{
+    const char *names[64], *near = NULL;
+    unsigned count = 0;
+    char known[160];
+
+    side_names(serve_workload_at, known, sizeof(known));
+    if (args->words_count != 1) {
+        snprintf(text, text_size, "lab serve takes one workload: %s", known);
+        return text;
+    }
+    while (count < 63 && (names[count] = serve_workload_at(count)) != NULL)
+        count++;
+    names[count] = NULL;
+    near = parse_suggest(args->words[0], names);
+    snprintf(text, text_size, "there is no workload '%s'%s%s%s (there is: %s)", args->words[0],
+             near == NULL ? "" : ": did you mean '", near == NULL ? "" : near,
+             near == NULL ? "" : "'?", known);
+    return text;
+}
+
 static int serve_main(const struct command *self, int argc, char **argv)
 {
     struct serve_side serve = {0};
     struct args args;
     struct lab_error err;
-    char text[sizeof(err.text)], names[160];
+    char text[sizeof(err.text)];
     int exit_code;
 
     if (args_parse(self, argc, argv, &args, &err) < 0) {
@@ -190,9 +213,7 @@ static int serve_main(const struct command *self, int argc, char **argv)
         } else if (workload != NULL) {
             exit_code = serve_start(&serve, workload, &args);
         } else {
-            snprintf(text, sizeof(text), "lab serve takes one workload: %s",
-                     side_names(serve_workload_at, names, sizeof(names)));
-            exit_code = side_fail(&serve.side, CLI_USAGE, text);
+            exit_code = side_fail(&serve.side, CLI_USAGE, serve_trouble(&args, text, sizeof(text)));
         }
     }
     args_free(&args);

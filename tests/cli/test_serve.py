@@ -202,7 +202,8 @@ class Limits(LabCase):
 class Usage(LabCase):
     def test_workloads_and_engines(self):
         self.assert_refused("serve", says="takes one workload: ")
-        self.assert_refused("serve", "ecko", says="takes one workload: ")
+        self.assert_refused("serve", "ecko", says=("'ecko'", "did you mean 'echo'?"))
+        self.assert_refused("serve", "echo", "echo", says="takes one workload: ")
         self.assert_refused("serve", "echo", "-e", "epol", says="epoll")
         self.assert_refused("serve", "echo", "--rate", "3", says="rate")
 
