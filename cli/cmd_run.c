@@ -156,6 +156,8 @@ static int run_prepare(struct run_command *command, struct lab_error *err)
     if (r == CLI_OK)
         r = run_reference(command, err);
     if (r == CLI_OK)
+        r = preflight_started(&command->result, &command->options, err);
+    if (r == CLI_OK)
         r = preflight_servers(&command->result, command->options.client_via.count > 0, err);
     if (r == CLI_OK && command->options.server_via[0] == '\0')
         r = preflight_listen(&command->result, err);

@@ -277,6 +277,25 @@ static void preflight_replace(char **text, const char *with)
     *text = copy;
 }
 
+int preflight_started(const struct run_result *run, const struct run_options *options,
+                      struct lab_error *err)
+{
+    const char *useless = options->server_via[0] != '\0'    ? "--server-via"
+                          : options->server_cpus[0] != '\0' ? "--server-cpus"
+                                                            : NULL;
+
+    for (size_t i = 0; i < run->cases_count && useless != NULL; i++)
+        if (run->cases[i].server_address == NULL)
+            useless = NULL;
+    if (useless == NULL)
+        return CLI_OK;
+    lab_fail(err, EINVAL,
+             "%s is for a server that lab starts, and --server names one that is there already: "
+             "leave one out",
+             useless);
+    return CLI_USAGE;
+}
+
 int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err)
 {
     char asked[OPTION_TEXT_MAX] = "", numeric[ADDR_TEXT_MAX] = "", link[IF_NAMESIZE] = "";

@@ -16,6 +16,11 @@
 int preflight_load(const struct case_options *options, const struct link_kind *kind,
                    const struct load_options *load, struct lab_error *err);
 
+/* Refuses what says how to start or pin a server where no case of the run starts one. CLI_OK or
+ * CLI_USAGE. */
+int preflight_started(const struct run_result *run, const struct run_options *options,
+                      struct lab_error *err);
+
 /* Resolves every server_address of the run to a numeric one, connects once to each (not with
  * `elsewhere`: the clients run on other hosts; nor for a stack in user space, whose ways are its
  * own), and names the link to it. CLI_OK or CLI_USAGE. */
