@@ -115,10 +115,6 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
         if (draft_option_set(def, targets[t].into, value, context, err) != CLI_OK)
             return CLI_USAGE;
     }
-    if (strcmp(name, "connections") == 0 && draft->load.connections == 0) {
-        lab_fail(err, EINVAL, "%sconnections: at least 1", context);
-        return CLI_USAGE;
-    }
     if (*known && !client)
         draft->server_only = name;
     if (strcmp(name, "duration") == 0)

@@ -99,7 +99,9 @@ class Unknown(LabCase):
         for words, named in (
             (("--duration", "soon"), "--duration"),
             (("--duration", "-1"), "--duration"),
-            (("--connections", "0"), "--connections"),
+            (("--connections", "0"), "--connections: 0 is too small; it takes 1 to 1000000"),
+            (("--ops", "0"), "--ops: 0 is too small"),
+            (("--loops", "0"), "--loops: 0 is too small"),
             (("--connections", "many"), "--connections"),
             (("--size", "1 parsec"), "--size"),
             (("--size", "17M"), "--size"),
@@ -108,6 +110,16 @@ class Unknown(LabCase):
         ):
             with self.subTest(words=words):
                 self.assert_refused("run", "echo", *words, says=named)
+
+    def test_a_server_that_is_there_is_neither_started_nor_pinned(self):
+        for words in (
+            ("--server-via", "env X=1"), ("--server-cpus", "0"), ("--server-engine", "epoll"),
+        ):
+            with self.subTest(words=words):
+                self.assert_refused(
+                    "run", "echo", "-e", "epoll", "--server", "127.0.0.1:1", *words,
+                    says=("--server names", words[0]),
+                )
 
     def test_a_missing_value(self):
         self.assert_refused("run", "echo", "--connections", says="connections")

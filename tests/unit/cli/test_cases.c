@@ -252,7 +252,7 @@ ParameterizedTestParameters(cases, refused)
         {"echo --link lo6 --local-addrs 2", "", "--local-addrs spreads over 127.0.0.0/8"},
         {"echo -e null --server-engine epoll", "", "the null engine plays both sides itself"},
         {"echo --cc vegetable", "", "--cc vegetable: this kernel has no such one"},
-        {"echo -c 0", "", "--connections: at least 1"},
+        {"echo -c 0", "", "--connections: 0 is too small; it takes 1 to 1000000"},
         {"echo --section x", "", "--section is one of a job file's"},
         {"--section b", "[a]\nsize = 1\n", "--section: x.job has no section 'b'"},
         {"", "[a]\nsiez = 1\n", "x.job:2: unknown option 'siez': did you mean 'size'?"},
