@@ -127,8 +127,11 @@ int side_prepare(struct side *side, enum link_side role)
     sigset_t signals;
 
     int r = engine_spec_parse(side->options.engine, &side->spec, &err);
-    if (r < 0)
-        return side_fail(side, r == -ENOSYS ? CLI_UNAVAILABLE : CLI_USAGE, err.text);
+    if (r < 0) {
+        char text[sizeof(err.text) + sizeof("--engine: ")];
+        snprintf(text, sizeof(text), "--engine: %s", err.text);
+        return side_fail(side, r == -ENOSYS ? CLI_UNAVAILABLE : CLI_USAGE, text);
+    }
     int exit_code = side_link(side, role);
     if (exit_code != CLI_OK)
         return exit_code;

@@ -204,7 +204,7 @@ class Usage(LabCase):
         self.assert_refused("serve", says="takes one workload: ")
         self.assert_refused("serve", "ecko", says=("'ecko'", "did you mean 'echo'?"))
         self.assert_refused("serve", "echo", "echo", says="takes one workload: ")
-        self.assert_refused("serve", "echo", "-e", "epol", says="epoll")
+        self.assert_refused("serve", "echo", "-e", "epol", says=("--engine: ", "epoll"))
         self.assert_refused("serve", "echo", "--rate", "3", says="rate")
 
 
