@@ -365,7 +365,7 @@ static ssize_t dpdk_read_file(struct dpdk_engine *e, const struct seg *file, siz
 /* One gather into the stack: bytes taken, or -errno. *asked is what there was. */
 static ssize_t dpdk_write(struct dpdk_engine *e, struct dpdk_conn *c, uint64_t *asked)
 {
-    size_t room = stack_room(c->stack), taken = 0;
+    size_t room = stack_room(c->stack, c->sendq.unsent_bytes), taken = 0;
     struct seg file;
 
     *asked = 1;

@@ -81,7 +81,9 @@ void stack_limit(struct stack_conn *conn, uint32_t sndbuf);
 
 /* Bytes taken, copied once; fewer than asked for if the queue is full. */
 size_t stack_write(struct stack_conn *conn, const void *data, size_t size, bool more);
-size_t stack_room(const struct stack_conn *conn);
+/* What can be written of so many bytes. Of more than fit, whole segments, and not a few of them
+ * while others are under way: a short one does not grow once it is sent. */
+size_t stack_room(const struct stack_conn *conn, uint64_t wanted);
 void stack_push(struct stack_conn *conn);
 /* The receiver has dealt with so many bytes. */
 void stack_open_window(struct stack_conn *conn, uint32_t bytes);

@@ -11,6 +11,7 @@
 #define STACK_BACKLOG    255
 #define STACK_WINDOW     131070u /* wide: what 16 bits can announce, scaled by the library's 1 */
 #define STACK_ACK_LAZY   24576u  /* bytes of full segments before they are acknowledged */
+#define STACK_REFILL     8192u   /* bytes of room that are worth a write of a stream */
 #define STACK_OWED_MOST  WIRE_BURST_MAX
 
 static struct tcp_pcb *pcb_of(const struct stack_conn *conn)
@@ -377,9 +378,16 @@ void stack_limit(struct stack_conn *conn, uint32_t sndbuf)
         pcb->snd_buf = sndbuf;
 }
 
-size_t stack_room(const struct stack_conn *conn)
+size_t stack_room(const struct stack_conn *conn, uint64_t wanted)
 {
-    return pcb_of(conn)->snd_buf;
+    const struct tcp_pcb *pcb = pcb_of(conn);
+    size_t room = pcb->snd_buf;
+
+    if (__builtin_expect(wanted <= room, 1))
+        return room;
+    if (room < STACK_REFILL && (pcb->unacked != NULL || pcb->unsent != NULL))
+        return 0;
+    return room > pcb->mss ? room - room % pcb->mss : room;
 }
 
 size_t stack_write(struct stack_conn *conn, const void *data, size_t size, bool more)
@@ -394,7 +402,8 @@ size_t stack_write(struct stack_conn *conn, const void *data, size_t size, bool 
     while (done < size) {
         size_t piece = size - done, room = pcb->snd_buf;
         piece = piece < room ? piece : room;
-        piece = piece < STACK_WRITE_MOST ? piece : STACK_WRITE_MOST;
+        if (piece > STACK_WRITE_MOST)
+            piece = STACK_WRITE_MOST - STACK_WRITE_MOST % pcb->mss;
         if (piece == 0)
             break;
         u8_t flags = TCP_WRITE_FLAG_COPY;
