@@ -1,12 +1,15 @@
 /* See sendq.h. */
 #include "engines/sendq.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
-#include "engines/engine.h"
-
 #define SENDQ_ROOM_FIRST 4u
+#define SENDQ_LINE       64u
+
+/* One of them is one line of the cache. */
+static_assert(sizeof(struct sendq_entry) == SENDQ_LINE, "an entry is a cache line");
 
 static int sendq_grow(struct sendq *q, uint32_t needed)
 {
@@ -16,7 +19,7 @@ static int sendq_grow(struct sendq *q, uint32_t needed)
         room *= 2;
     if (room > UINT32_MAX / 2)
         return -ENOMEM;
-    struct sendq_entry *ring = aligned_alloc(64, room * sizeof(*ring));
+    struct sendq_entry *ring = aligned_alloc(SENDQ_LINE, room * sizeof(*ring));
     if (ring == NULL)
         return -ENOMEM;
     for (uint32_t i = q->released; i != q->pushed; i++)

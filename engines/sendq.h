@@ -24,8 +24,8 @@ struct sendq_entry {
 struct sendq {
     struct sendq_entry *ring;
     uint32_t room; /* a power of two, or 0 */
-    /* Counts that only grow (and wrap): entry i is ring[i & (room - 1)].
-     * released <= told <= sent <= pushed. */
+    /* Counts that grow (and wrap), or begin again at 0 when all is settled: entry i is
+     * ring[i & (room - 1)]. released <= told <= sent <= pushed. */
     uint32_t released; /* settled, gone */
     uint32_t told;     /* SENT was notified */
     uint32_t sent;     /* handed to the stack whole */
@@ -108,7 +108,7 @@ static inline unsigned sendq_gather(const struct sendq *q, struct iovec *iov, un
 static inline bool sendq_file_follows(const struct sendq *q, unsigned count)
 {
     uint32_t next = q->sent + count;
-    return next != q->pushed && q->ring[next & (q->room - 1)].seg.data == NULL;
+    return next != q->pushed && sendq_at(q, next)->seg.data == NULL;
 }
 /* If a file segment is next: true, and what is left of it. */
 static inline bool sendq_next_file(const struct sendq *q, struct seg *rest)
@@ -143,8 +143,6 @@ static inline bool sendq_take(struct sendq *q, struct sendq_done *done)
  * as sendq_take, which gives the rest. */
 static inline bool sendq_took(struct sendq *q, uint64_t bytes, struct sendq_done *done)
 {
-    struct sendq_entry *entry = sendq_at(q, q->released);
-
     /* Most sends are one piece, alone in the queue, and taken whole. */
     if (__builtin_expect(
             !sendq_is_one_piece(q) || q->sent != q->released || bytes != q->unsent_bytes, 0)) {
@@ -152,14 +150,16 @@ static inline bool sendq_took(struct sendq *q, uint64_t bytes, struct sendq_done
         sendq_release(q, bytes, false);
         return sendq_take(q, done);
     }
-    /* From the start of the ring again: one entry stays in the cache, not all of them. */
-    q->released = q->told = q->sent = q->pushed = 0;
-    q->unsent_bytes = 0;
-    if (entry->seg.buf != NULL)
-        buf_unref(entry->seg.buf);
+    struct sendq_entry *entry = sendq_at(q, q->released);
+    struct buf *buf = entry->seg.buf;
     done->cookie = entry->cookie;
     done->bytes = entry->bytes; /* the whole send's: other pieces of it may have gone before */
     done->what = ENGINE_SENT | ENGINE_RELEASED;
+    /* From the start of the ring again: one entry stays in the cache, not all of them. */
+    q->released = q->told = q->sent = q->pushed = 0;
+    q->unsent_bytes = 0;
+    if (buf != NULL)
+        buf_unref(buf);
     return done->cookie != 0;
 }
 

@@ -173,7 +173,8 @@ static struct h2_stream *stream_look_up(struct h2 *h2, int32_t id)
     struct h2_stream *stream =
         id == 0 ? NULL : nghttp2_session_get_stream_user_data(h2->session, id);
 
-    if (stream != NULL)
+    /* One that is over may still be the library's: it is not kept at hand. */
+    if (stream != NULL && stream->id == id)
         h2->recent = stream;
     return stream;
 }
@@ -181,7 +182,7 @@ static struct h2_stream *stream_look_up(struct h2 *h2, int32_t id)
 static inline struct h2_stream *stream_of(struct h2 *h2, int32_t id)
 {
     struct h2_stream *recent = h2->recent;
-    return recent != NULL && recent->id == id ? recent : stream_look_up(h2, id);
+    return recent != NULL && recent->id == id && id != 0 ? recent : stream_look_up(h2, id);
 }
 
 /* --- nghttp2's callbacks, receiving --- */
@@ -454,8 +455,8 @@ static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t
     return 0;
 }
 
-/* A request that the library would not send, since the other end goes away: its stream never was,
- * and nobody else will say that it is over. */
+/* A request that the library would not send, since the other end goes away. Versions differ in
+ * whether they say of its stream that it is closed. */
 static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int code, void *user)
 {
     struct h2 *h2 = user;

@@ -403,7 +403,7 @@ static inline void dpdk_push(struct dpdk_engine *e, struct dpdk_conn *c)
 static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
 {
     struct sendq_done done;
-    bool wrote = false;
+    bool unpushed = false;
 
     while (!sendq_is_drained(&c->sendq) && !c->aborting) {
         uint64_t asked;
@@ -414,8 +414,8 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
             return;
         }
         if (n > 0) {
-            wrote = (uint64_t)n < c->sendq.unsent_bytes;
-            if (!wrote) /* before anybody is told: that takes as long */
+            unpushed = (uint64_t)n < c->sendq.unsent_bytes;
+            if (!unpushed) /* before anybody is told: that takes as long */
                 dpdk_push(e, c);
             engine_count(&e->engine, ENGINE_SENDS, 1);
             engine_count(&e->engine, ENGINE_SENT_BYTES, (uint64_t)n);
@@ -428,7 +428,7 @@ static void dpdk_flush(struct dpdk_engine *e, struct dpdk_conn *c)
             break;
         }
     }
-    if (wrote)
+    if (unpushed)
         dpdk_push(e, c);
     else
         dpdk_open_window(c);

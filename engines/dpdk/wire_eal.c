@@ -64,7 +64,7 @@ static ssize_t eal_write(void *cookie, const char *text, size_t size)
         eal_note(at, (size_t)(end - at));
     }
     if (eal.verbose && write(STDERR_FILENO, text, size) < 0)
-        return -1;
+        return 0; /* which says that it failed: fopencookie(3) */
     return (ssize_t)size;
 }
 
@@ -196,8 +196,9 @@ int wire_eal_check(const struct wire_config *config, struct lab_error *err)
     snprintf(extra, sizeof(extra), "%s", config->eal);
     while ((word = strsep(&rest, " ")) != NULL) {
         size_t size = strlen(word);
-        /* It takes what is left out of a word, too. */
-        if (strcmp(word, "-h") == 0 || (size > 3 && strncmp(word, "--help", size) == 0))
+        /* It takes what is left out of a word, too, and -h behind -v. */
+        if ((word[0] == '-' && word[1 + strspn(word + 1, "v")] == 'h') ||
+            (size > 3 && strncmp(word, "--help", size) == 0))
             return lab_fail(err, EINVAL,
                             "eal=%s: DPDK would print its help and end: dpdk-testpmd --help shows "
                             "it",
