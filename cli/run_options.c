@@ -245,7 +245,8 @@ const struct option_def run_options[] = {
      .type = OPTION_FLAG,
      .offset = RUN(verbose),
      .fallback = "no",
-     .help = "a line a trial, what its processes said, and the effective settings in full",
+     .help =
+         "a line a trial, the end of what its processes said, and the effective settings in full",
      .group = "What comes out"},
     {0},
 };
