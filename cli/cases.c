@@ -81,6 +81,7 @@ static bool cases_is_of_a_case(const char *name)
 static int cases_unknown(const struct job *job, const struct job_pair *pair, struct lab_error *err)
 {
     const char *names[256];
+    char near[PARSE_MEANT_MAX];
     const struct option_def *tables[CLI_TABLES_MAX];
     size_t count = 0;
 
@@ -89,10 +90,8 @@ static int cases_unknown(const struct job *job, const struct job_pair *pair, str
         for (const struct option_def *def = tables[t]; def->name != NULL && count < 255; def++)
             names[count++] = def->name;
     names[count] = NULL;
-    const char *suggestion = parse_suggest(pair->name, names);
-    lab_fail(err, EINVAL, "%s:%u: unknown option '%s'%s%s%s (names are `lab run`'s long options)",
-             job->path, pair->line, pair->name, suggestion == NULL ? "" : ": did you mean '",
-             suggestion == NULL ? "" : suggestion, suggestion == NULL ? "" : "'?");
+    lab_fail(err, EINVAL, "%s:%u: unknown option '%s'%s (names are `lab run`'s long options)",
+             job->path, pair->line, pair->name, parse_meant(pair->name, names, near));
     return CLI_USAGE;
 }
 
@@ -558,6 +557,7 @@ static int cases_sections_check(const struct job *job, const struct run_options 
                                 struct lab_error *err)
 {
     const char *names[JOB_SECTIONS_MAX + 1];
+    char near[PARSE_MEANT_MAX];
 
     if (job == NULL && options->sections.count > 0) {
         lab_fail(err, EINVAL, "--section is one of a job file's: add --job FILE");
@@ -574,10 +574,8 @@ static int cases_sections_check(const struct job *job, const struct run_options 
         names[count] = NULL;
         if (found)
             continue;
-        const char *suggestion = parse_suggest(wanted, names);
-        lab_fail(err, EINVAL, "--section: %s has no section '%s'%s%s%s", job->path, wanted,
-                 suggestion == NULL ? "" : ": did you mean '", suggestion == NULL ? "" : suggestion,
-                 suggestion == NULL ? "" : "'?");
+        lab_fail(err, EINVAL, "--section: %s has no section '%s'%s", job->path, wanted,
+                 parse_meant(wanted, names, near));
         return CLI_USAGE;
     }
     return CLI_OK;

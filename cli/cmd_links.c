@@ -122,15 +122,14 @@ static int links_print_one(const struct link_kind *kind)
 static int links_unknown(const char *word)
 {
     const char *names[32];
+    char near[PARSE_MEANT_MAX];
     unsigned count = 0;
 
     for (const struct link_kind *kind = link_kinds; kind->name != NULL && count < 31; kind++)
         names[count++] = kind->name;
     names[count] = NULL;
-    const char *suggestion = parse_suggest(word, names);
-    return cli_fail(CLI_USAGE, "there is no link '%s'%s%s%s (`lab links` lists them)", word,
-                    suggestion == NULL ? "" : ": did you mean '",
-                    suggestion == NULL ? "" : suggestion, suggestion == NULL ? "" : "'?");
+    return cli_fail(CLI_USAGE, "there is no link '%s'%s (`lab links` lists them)", word,
+                    parse_meant(word, names, near));
 }
 
 static int links_main(const struct command *self, int argc, char **argv)

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/names.h"
 #include "cli/side.h"
 #include "core/clock.h"
-#include "core/parse.h"
 #include "run/child.h"
 #include "server/serve.h"
 
@@ -172,22 +172,12 @@ static const char *serve_workload_at(unsigned index)
 /* What is wrong with the words that were to name one workload, into text; returns text. */
 static const char *serve_trouble(const struct args *args, char *text, size_t text_size)
 {
-    const char *names[64], *near = NULL;
-    unsigned count = 0;
     char known[160];
 
-    side_names(serve_workload_at, known, sizeof(known));
-    if (args->words_count != 1) {
-        snprintf(text, text_size, "lab serve takes one workload: %s", known);
-        return text;
-    }
-    while (count < 63 && (names[count] = serve_workload_at(count)) != NULL)
-        count++;
-    names[count] = NULL;
-    near = parse_suggest(args->words[0], names);
-    snprintf(text, text_size, "there is no workload '%s'%s%s%s (there is: %s)", args->words[0],
-             near == NULL ? "" : ": did you mean '", near == NULL ? "" : near,
-             near == NULL ? "" : "'?", known);
+    if (args->words_count == 1)
+        return names_unknown("workload", args->words[0], serve_workload_at, text, text_size);
+    snprintf(text, text_size, "lab serve takes one workload: %s",
+             names_list(serve_workload_at, known, sizeof(known)));
     return text;
 }
 

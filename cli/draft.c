@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/names.h"
 #include "cli/preflight.h"
 #include "cli/specs.h"
-#include "core/parse.h"
 #include "engines/engine.h"
 #include "run/link.h"
 
@@ -24,23 +24,17 @@ static void *draft_memory(void *memory)
 
 /* --- options --- */
 
+static const char *draft_workload_at(unsigned index)
+{
+    return client_workloads[index] != NULL ? client_workloads[index]->name : NULL;
+}
+
 static int draft_unknown_workload(const char *name, const char *context, struct lab_error *err)
 {
-    const char *names[64];
-    char known[256] = "";
-    unsigned count = 0;
+    char text[sizeof(err->text)];
 
-    for (; client_workloads[count] != NULL && count < 63; count++) {
-        names[count] = client_workloads[count]->name;
-        snprintf(known + strlen(known), sizeof(known) - strlen(known), "%s%s",
-                 count == 0 ? "" : ", ", names[count]);
-    }
-    names[count] = NULL;
-    const char *suggestion = parse_suggest(name, names);
-    lab_fail(err, EINVAL, "%sthere is no workload '%s'%s%s%s (there is: %s)",
-             strcmp(context, "--") == 0 ? "" : context, name,
-             suggestion == NULL ? "" : ": did you mean '", suggestion == NULL ? "" : suggestion,
-             suggestion == NULL ? "" : "'?", known);
+    lab_fail(err, EINVAL, "%s%s", strcmp(context, "--") == 0 ? "" : context,
+             names_unknown("workload", name, draft_workload_at, text, sizeof(text)));
     return CLI_USAGE;
 }
 

@@ -168,13 +168,3 @@ void side_settings(const struct side *side, Lab__Ready *ready)
     }
     record_add_setting(ready, "cc", side->options.cc[0] != '\0' ? side->options.cc : "system");
 }
-
-const char *side_names(const char *(*name)(unsigned index), char *out, size_t out_size)
-{
-    size_t used = 0;
-
-    out[0] = '\0';
-    for (unsigned i = 0; name(i) != NULL && used < out_size; i++)
-        used += (size_t)snprintf(out + used, out_size - used, "%s%s", i > 0 ? ", " : "", name(i));
-    return out;
-}

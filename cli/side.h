@@ -39,7 +39,5 @@ int side_fail(const struct side *side, int exit_code, const char *text);
 void side_end(struct side *side);
 /* The engine's effective options as `engine.NAME`. */
 void side_settings(const struct side *side, Lab__Ready *ready);
-/* "a, b" of the names that the callback gives, until it gives NULL. */
-const char *side_names(const char *(*name)(unsigned index), char *out, size_t out_size);
 
 #endif

@@ -303,6 +303,16 @@ const char *parse_suggest(const char *text, const char *const *names)
     return found == NULL && prefixes == 1 ? prefixed : found;
 }
 
+const char *parse_meant(const char *text, const char *const *names, char *out)
+{
+    const char *near = parse_suggest(text, names);
+
+    out[0] = '\0';
+    if (near != NULL)
+        snprintf(out, PARSE_MEANT_MAX, ": did you mean '%s'?", near);
+    return out;
+}
+
 /* --- writing --- */
 
 /* Three significant digits and the unit: value is below 1000 of it after rounding, except in

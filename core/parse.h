@@ -31,6 +31,9 @@ int parse_cpu_list(const char *text, const char *what, unsigned *cpus, unsigned 
 /* The nearest of the NULL-terminated names by edit distance if near enough, else the only one that
  * begins with text, else NULL. */
 const char *parse_suggest(const char *text, const char *const *names);
+/* The same for a sentence: ": did you mean 'x'?", or "". Returns out, of PARSE_MEANT_MAX bytes. */
+#define PARSE_MEANT_MAX 96
+const char *parse_meant(const char *text, const char *const *names, char *out);
 
 /* For the screen and for stored settings: `1.25ms`, `64KiB`, `118.2k`; return out, in which 32
  * bytes are enough. A count that is not finite is `-`. */

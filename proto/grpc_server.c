@@ -41,15 +41,10 @@ static unsigned put_status(const struct grpc_call *call, struct h2_header *heade
 {
     const char *digits = status_digits[call->status];
 
-    headers[0] = (struct h2_header)H2_HEADER("grpc-status", "");
-    headers[0].value = digits;
-    headers[0].value_size = strlen(digits);
+    headers[0] = (struct h2_header)H2_FIELD("grpc-status", digits, strlen(digits), true);
     if (call->text == NULL)
         return 1;
-    headers[1] = (struct h2_header)H2_HEADER("grpc-message", "");
-    headers[1].value = call->text;
-    headers[1].value_size = call->text_size;
-    headers[1].value_stays = false;
+    headers[1] = (struct h2_header)H2_FIELD("grpc-message", call->text, call->text_size, false);
     return 2;
 }
 
@@ -139,10 +134,8 @@ void grpc_call_finish(struct grpc_call *call, enum grpc_status status, const cha
 /* Whoever asks for something else than gRPC gets plain HTTP's answer. */
 static void call_refuse_http(struct grpc_call *call, const char *status)
 {
-    struct h2_header header = H2_HEADER(":status", "");
+    const struct h2_header header = H2_FIELD(":status", status, strlen(status), true);
 
-    header.value = status;
-    header.value_size = strlen(status);
     call->finished = true;
     call_count(call, GRPC_FAILED);
     if (h2_respond(&call->stream, &header, 1, false) < 0)
@@ -182,7 +175,7 @@ static void call_path(struct grpc_call *call, const uint8_t *value, size_t size)
     const struct grpc_method *const *methods = grpc_call_worker(call)->methods;
     size_t fits = size < GRPC_PATH_MOST ? size : GRPC_PATH_MOST;
 
-    memcpy(call->path, value, fits);
+    memcpy(call->path, value, fits); /* which is zeroed, and has room for one byte more */
     for (; *methods != NULL && call->method == NULL; methods++)
         if (strcmp((*methods)->path, call->path) == 0)
             call->method = *methods;

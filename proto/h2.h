@@ -110,10 +110,12 @@ struct h2_header {
     size_t value_size;
     bool value_stays; /* static too: need not be copied */
 };
-#define H2_HEADER(name, value)                                                                     \
+/* Initialisers: of a name that is a literal, and of both that are. */
+#define H2_FIELD(name, value, value_size, value_stays)                                             \
     {                                                                                              \
-        name, sizeof(name) - 1, value, sizeof(value) - 1, true                                     \
+        name, sizeof(name) - 1, value, value_size, value_stays                                     \
     }
+#define H2_HEADER(name, value) H2_FIELD(name, value, sizeof(value) - 1, true)
 
 /* A piece of a body. */
 struct h2_piece {

@@ -128,7 +128,7 @@ static void pump_pull(struct pump_conn *conn)
         bool last = (r <= 0 && !conn->again) || r < 0 || out.last;
         if (r > 0)
             r = pump_send(conn, &out, r);
-        /* Nearly always. */
+        /* Nearly always there was nothing but segments, or nothing at all. */
         if (__builtin_expect(last && r == 0 && !out.time && !out.close && !conn->ending, 1))
             return;
         if (r >= 0 && out.time)

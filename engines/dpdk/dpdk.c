@@ -345,7 +345,6 @@ static int dpdk_engine_open(struct engine **out, const struct engine_config *con
     e->how = "";
     struct wire_config wire;
     int r = dpdk_wire_config(config, &wire, err);
-    e->window_least = dpdk_window(e) / DPDK_WINDOW_PART;
     e->lent_max = e->options.common.bufs > 0 ? (uint32_t)e->options.common.bufs : wire.mbufs / 2;
     if (r == 0)
         r = wire_eal_start(&wire, err);

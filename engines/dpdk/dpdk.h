@@ -155,14 +155,6 @@ static inline uint64_t dpdk_cycles_ns(const struct dpdk_engine *e, uint64_t cycl
     return (uint64_t)((unsigned __int128)cycles * e->ns_scale >> 32);
 }
 
-/* What a peer may send to a connection before more is opened. */
-static inline uint32_t dpdk_window(const struct dpdk_engine *e)
-{
-    uint64_t asked = e->options.common.rcvbuf;
-
-    return asked > 0 && asked < DPDK_WINDOW ? (uint32_t)asked : DPDK_WINDOW;
-}
-
 /* dpdk_conn.c */
 extern const struct stack_events dpdk_stack_events;
 void dpdk_run_marked(struct dpdk_engine *e);

@@ -234,13 +234,20 @@ static void place_meet(struct dpdk_engine *e)
     }
 }
 
-/* What rcvbuf= takes off a window. A segment it always holds: lwIP waits until so much is free
- * before it opens a window, and would wait for ever. */
-static uint32_t place_debt(const struct engine_common *common, uint32_t mtu)
+/*
+ * The window of a connection. A segment it always holds: lwIP waits until so much is free before it
+ * opens a window, and would wait for ever. A part that is small is opened together with more, but
+ * only where a segment fits beside it: a peer that has nothing under way sends no shorter one.
+ */
+static void place_window(struct dpdk_engine *e, uint32_t mtu)
 {
-    uint64_t window = common->rcvbuf > mtu ? common->rcvbuf : mtu;
+    uint64_t rcvbuf = e->options.common.rcvbuf;
+    uint64_t window = rcvbuf > mtu ? rcvbuf : mtu;
 
-    return common->rcvbuf == 0 || window >= DPDK_WINDOW ? 0 : DPDK_WINDOW - (uint32_t)window;
+    if (rcvbuf == 0 || window > DPDK_WINDOW)
+        window = DPDK_WINDOW;
+    e->debt = DPDK_WINDOW - (uint32_t)window;
+    e->window_least = window >= 2ull * mtu ? (uint32_t)window / DPDK_WINDOW_PART : 0;
 }
 
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
@@ -284,7 +291,7 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
     }
     if (!stack.direct && !e->place.server && e->config.link->gateway.s_addr == 0)
         place_meet(e);
-    e->debt = place_debt(&e->options.common, wire.mtu);
+    place_window(e, wire.mtu);
     wire_counts(e->wire, &e->wire_before);
     stack_counts(&e->stack_before);
     return 0;

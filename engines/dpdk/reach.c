@@ -703,10 +703,13 @@ int rte_intr_callback_register(const void *handle, intr_callback *callback, void
 
     if (own_register == NULL)
         *(void **)&own_register = next_symbol("rte_intr_callback_register");
-    intr_last.handle = handle;
-    intr_last.callback = callback;
-    intr_last.argument = argument;
-    return own_register(handle, callback, argument);
+    int r = own_register(handle, callback, argument);
+    if (r >= 0) {
+        intr_last.handle = handle;
+        intr_last.callback = callback;
+        intr_last.argument = argument;
+    }
+    return r;
 }
 
 void rte_intr_instance_free(void *handle)

@@ -165,7 +165,8 @@ static int pools_open(const struct wire_config *config, struct lab_error *err)
     char name[RTE_MEMPOOL_NAMESIZE];
     size_t frame = slot_bytes(config) + RTE_PKTMBUF_HEADROOM;
 
-    if (frames_pool != NULL && had.mtu >= config->mtu && had.mbufs == config->mbufs)
+    if (frames_pool != NULL && had.mtu >= config->mtu && had.mbufs == config->mbufs &&
+        had.ring >= config->ring)
         return 0;
     /* af_xdp and af_packet know nothing smaller than this. */
     frame = frame < RTE_MBUF_DEFAULT_BUF_SIZE ? RTE_MBUF_DEFAULT_BUF_SIZE : frame;

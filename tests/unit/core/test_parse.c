@@ -249,6 +249,15 @@ Test(parse, suggests_nothing_of_nothing)
     cr_assert_null(parse_suggest("spin", none));
 }
 
+Test(parse, a_sentence_says_what_was_meant_or_nothing)
+{
+    static const char *const names[] = {"epoll", "io_uring", NULL};
+    char near[PARSE_MEANT_MAX];
+
+    cr_assert_str_eq(parse_meant("io_urng", names, near), ": did you mean 'io_uring'?");
+    cr_assert_str_eq(parse_meant("frobnicate", names, near), "");
+}
+
 /* --- writing --- */
 
 struct shown {

@@ -174,7 +174,8 @@ Test(h2_frames, s5_1_data_after_the_end_is_stream_closed)
     cr_assert(last_goaway(&rig.side) == 5 || last_reset(&rig.side, NULL) == 5);
 }
 
-/* The library drops it without a word, which costs nobody anything. */
+/* The library drops it without a word, and without a callback by which it could be found out: not
+ * the STREAM_CLOSED that is asked for, but it costs nobody anything. */
 Test(h2_frames, s5_1_data_on_a_stream_that_is_over_does_no_harm)
 {
     put_request(in, 1, LIST);
