@@ -70,11 +70,17 @@ class DpdkCase(LabCase):
         if re.search(r"(?m)^ *dpdk:? +no", self.lab("--version").stdout):
             self.skipTest("dpdk is not built in")
 
-    def wait_for_processes(self, count):
+    def wait_until(self, holds, why):
         deadline = time.monotonic() + TIMEOUT_S
-        while len(self.processes()) < count:
-            self.assertLess(time.monotonic(), deadline, f"there are no {count} processes")
+        while not holds():
+            self.assertLess(time.monotonic(), deadline, why)
             time.sleep(0.02)
+
+    @staticmethod
+    def connected_to(name):
+        """Whether the server of this abstract socket has a client: St 03; the first @ is a NUL."""
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as sockets:
+            return any(re.search(rf" 03 +\d+ @{re.escape(name)}$", line) for line in sockets)
 
 
 def has_all_rights():
@@ -177,14 +183,15 @@ class Chatter(DpdkCase):
 
     def test_nothing_is_dumped_when_the_server_has_gone(self):
         """A client that was turned away tries again, and then there is nobody any more."""
-        link = f"memif:device=@lab-test-{os.getpid()}"
+        name = f"@lab-test-{os.getpid()}"
+        link = f"memif:device={name}"
         server, address = self.serve("-e", "dpdk", "--link", link, listen="")
         there = ("--link", link, "--server", address, "-r", "1")
         first = self.start("run", "echo", "-q", "-e", "dpdk", *there, "-d", "1m")
-        self.wait_for_processes(3)  # the server, the run, its client
+        self.wait_until(lambda: self.connected_to(name), "the first client has not connected")
         second = self.start("run", "echo", "-v", "-e", "dpdk", *there, "-d", "1s", "--timeout", "2")
-        self.wait_for_processes(5)
-        time.sleep(0.5)
+        self.wait_until(lambda: len(self.processes()) == 5, "there are no 5 processes")
+        time.sleep(0.5)  # it is turned away, mostly; what it says does not hang on that
         server.kill()
         code, _, err = self.finish(second)
         self.assertEqual(code, EXIT_FAILED, err)

@@ -62,7 +62,7 @@ class Interrupt(LabCase):
 
 class Children(LabCase):
     def test_a_server_that_dies_costs_one_trial(self):
-        process = self.start("run", "echo", "-e", "epoll", "-r", "4", "-d", "400ms", "-v")
+        process = self.start("run", "echo", "-e", "epoll", "-r", "2", "-d", "1s", "-v")
         deadline = time.monotonic() + 10 * SLOWER
         victim = None
         while victim is None and time.monotonic() < deadline:
@@ -75,12 +75,11 @@ class Children(LabCase):
                 if b"serve" in words:
                     victim = pid
         self.assertIsNotNone(victim, "no server was seen")
-        time.sleep(0.2)
         os.kill(victim, signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=30 * SLOWER)
         self.assertEqual(process.returncode, 4, stderr)
         self.assert_says(stderr, "failed: ")
-        self.assertRegex(stdout, r"(?m)^epoll .* \d/4")
+        self.assertRegex(stdout, r"(?m)^epoll .* \d/2")
         self.assert_says(stdout, "failed in trial")
         self.assert_nothing_left()
 
