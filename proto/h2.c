@@ -168,7 +168,7 @@ static void stream_over(struct h2_stream *stream, uint32_t code)
     h2->worker->events->closed(stream, code);
 }
 
-static struct h2_stream *stream_look_up(struct h2 *h2, int32_t id)
+struct h2_stream *h2_stream_look_up(struct h2 *h2, int32_t id)
 {
     struct h2_stream *stream =
         id == 0 ? NULL : nghttp2_session_get_stream_user_data(h2->session, id);
@@ -177,12 +177,6 @@ static struct h2_stream *stream_look_up(struct h2 *h2, int32_t id)
     if (stream != NULL && stream->id == id)
         h2->recent = stream;
     return stream;
-}
-
-static inline struct h2_stream *stream_of(struct h2 *h2, int32_t id)
-{
-    struct h2_stream *recent = h2->recent;
-    return recent != NULL && recent->id == id && id != 0 ? recent : stream_look_up(h2, id);
 }
 
 /* --- nghttp2's callbacks, receiving --- */
@@ -201,50 +195,14 @@ static void check_window(struct h2 *h2, struct h2_stream *stream, const nghttp2_
         h2_reset(stream, NGHTTP2_FLOW_CONTROL_ERROR);
 }
 
-/* RFC 9113, 5.1.1: whoever leaves numbers out has closed those streams. The library would take a
- * frame on one for one that comes late. */
-static void check_number(struct h2 *h2, uint32_t id)
-{
-    if (!h2->worker->options.server || id % 2 == 0)
-        return;
-    for (unsigned i = 0; i < H2_SKIPPED_MOST && id <= h2->last_id; i++)
-        if (id >= h2->skipped[i].from && id < h2->skipped[i].to)
-            h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
-    if (id <= h2->last_id)
-        return;
-    if (id > h2->last_id + 2) {
-        h2->skipped[h2->skipped_next].from = h2->last_id + 1;
-        h2->skipped[h2->skipped_next].to = id;
-        h2->skipped_next = (h2->skipped_next + 1) % H2_SKIPPED_MOST;
-    }
-    h2->last_id = id;
-}
-
-static void note_reset(struct h2 *h2, int32_t id)
-{
-    h2->reset_ids[h2->reset_ids_next] = (uint32_t)id;
-    h2->reset_ids_next = (h2->reset_ids_next + 1) % H2_RESET_IDS_MOST;
-}
-
-/* RFC 9113, 5.1: HEADERS on a closed stream. The library lets them pass, as it must where we reset
- * the stream and the other end cannot know that yet (and DATA there it drops, without a word). */
-static void check_closed(struct h2 *h2, int32_t id)
-{
-    if (!h2->worker->options.server || id % 2 == 0 || (uint32_t)id > h2->last_id ||
-        stream_of(h2, id) != NULL)
-        return;
-    for (unsigned i = 0; i < H2_RESET_IDS_MOST; i++)
-        if (h2->reset_ids[i] == (uint32_t)id)
-            return;
-    h2_fail(h2, NGHTTP2_STREAM_CLOSED, H2_CLOSED_PROTOCOL);
-}
-
 static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
 {
-    struct h2_stream *stream = stream_of(h2, hd->stream_id);
+    struct h2_stream *stream = h2_stream_of(h2, hd->stream_id);
 
     check_window(h2, stream, hd);
-    if (!h2->worker->options.server)
+    if (h2->worker->options.server)
+        h2_numbers_data(h2, hd);
+    else
         h2_held_arrives(h2, stream, hd->length);
     if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
         count_control(h2);
@@ -261,8 +219,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
             count_control(h2);
     } else if (hd->type == NGHTTP2_HEADERS) {
         h2->continuations = 0;
-        check_closed(h2, hd->stream_id);
-        check_number(h2, (uint32_t)hd->stream_id);
+        h2_numbers_headers(h2, hd);
     } else if (hd->type == NGHTTP2_DATA) {
         begin_data(h2, hd);
     } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
@@ -280,15 +237,11 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     h2->header_bytes = 0;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
         return 0;
-    if (h2->deaf || h2->draining) {
-        note_reset(h2, frame->hd.stream_id);
+    if (h2->deaf || h2->draining)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
     struct h2_stream *stream = h2->worker->events->begin(h2);
-    if (stream == NULL) {
-        note_reset(h2, frame->hd.stream_id);
+    if (stream == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    }
     stream->id = frame->hd.stream_id;
     h2->recent = stream;
     return nghttp2_session_set_stream_user_data(session, stream->id, stream) == 0
@@ -301,7 +254,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
                      void *user)
 {
     struct h2 *h2 = user;
-    struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
+    struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
     uint32_t most = h2->worker->options.header_bytes;
 
     if (stream == NULL || frame->hd.type != NGHTTP2_HEADERS)
@@ -320,7 +273,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
                    size_t size, void *user)
 {
     struct h2 *h2 = user;
-    struct h2_stream *stream = stream_of(h2, stream_id);
+    struct h2_stream *stream = h2_stream_of(h2, stream_id);
 
     window_received(h2, size);
     if (stream != NULL && !h2->deaf)
@@ -384,11 +337,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_SETTINGS: received_settings(h2, frame); break;
     case NGHTTP2_PING: received_ping(h2, frame); break;
     case NGHTTP2_WINDOW_UPDATE: count_answer(h2); break;
-    case NGHTTP2_RST_STREAM: count_reset(h2); break;
+    case NGHTTP2_RST_STREAM:
+        h2_numbers_reset(h2, frame->hd.stream_id);
+        count_reset(h2);
+        break;
     case NGHTTP2_GOAWAY: h2->goaway = true; break;
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
-        stream = stream_of(h2, frame->hd.stream_id);
+        stream = h2_stream_of(h2, frame->hd.stream_id);
         if (frame->hd.type == NGHTTP2_DATA && !h2->worker->options.server)
             h2_held_arrived(h2, stream);
         if (stream != NULL && !h2->deaf)
@@ -403,7 +359,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *user)
 {
-    note_reset(user, frame->hd.stream_id);
     count_reset(user);
     return 0;
 }
@@ -412,11 +367,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
  * a reset takes what is queued of its stream with it. */
 static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
-    if (frame->hd.type == NGHTTP2_RST_STREAM)
-        note_reset(h2, frame->hd.stream_id);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
-    struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
+    struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
     if (stream != NULL && !stream->ended)
         h2_reset(stream, H2_NO_ERROR);
 }
@@ -425,7 +378,7 @@ static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 static void client_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
     if (frame->hd.type == NGHTTP2_WINDOW_UPDATE) {
-        struct h2_stream *stream = stream_of(h2, frame->hd.stream_id);
+        struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
         if (stream != NULL || frame->hd.stream_id == 0)
             h2_held_granted(h2, stream, (uint32_t)frame->window_update.window_size_increment);
     } else if (frame->hd.type == NGHTTP2_SETTINGS) {
@@ -448,7 +401,7 @@ static int on_sent_frame(nghttp2_session *session, const nghttp2_frame *frame, v
 
 static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code, void *user)
 {
-    struct h2_stream *stream = stream_of(user, stream_id);
+    struct h2_stream *stream = h2_stream_of(user, stream_id);
 
     if (stream != NULL && stream->id == stream_id)
         stream_over(stream, code);
@@ -592,6 +545,7 @@ int h2_begin(struct h2 *h2)
                                                                  h2, worker->option, &mem);
     if (r != 0)
         return -ENOMEM;
+    h2_numbers_begin(h2);
     return begin_settings(h2);
 }
 
@@ -605,6 +559,7 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
     h2->heard = true;
     while (size > 0 && !h2->deaf) {
         size_t piece = size < slice ? size : slice;
+        h2_numbers_input(h2, data, piece);
         ssize_t taken = nghttp2_session_mem_recv(h2->session, data, piece);
         if (taken < 0) {
             bool headers = taken == H2_TOO_MANY_CONTINUATIONS;
@@ -616,6 +571,8 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
                 h2_count(h2, headers ? H2_CLOSED_HEADERS : H2_CLOSED_PROTOCOL, 1);
             return taken == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
         }
+        if (h2->worker->options.server)
+            h2_numbers_taken(h2);
         data += piece;
         size -= piece;
     }
@@ -820,6 +777,5 @@ int h2_trailers(struct h2_stream *stream, const struct h2_header *headers, unsig
 
 void h2_reset(struct h2_stream *stream, uint32_t code)
 {
-    note_reset(stream->h2, stream->id);
     nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
 }

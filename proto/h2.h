@@ -17,13 +17,13 @@ struct nghttp2_session;
 struct nghttp2_session_callbacks;
 struct nghttp2_option;
 
-#define H2_WINDOW_MOST    0x7fffffffu
-#define H2_FRAME_LEAST    16384u
-#define H2_FRAME_MOST     ((1u << 24) - 1)
-#define H2_SKIPPED_MOST   4
-#define H2_RESET_IDS_MOST 64
-#define H2_HEADERS_MOST   16 /* fields of a block that is sent */
-#define H2_GRANTS_MOST    4
+#define H2_WINDOW_MOST  0x7fffffffu
+#define H2_FRAME_LEAST  16384u
+#define H2_FRAME_MOST   ((1u << 24) - 1)
+#define H2_SKIPPED_MOST 4
+#define H2_ENDED_WORDS  32 /* of 64 streams each */
+#define H2_HEADERS_MOST 16 /* fields of a block that is sent */
+#define H2_GRANTS_MOST  4
 
 /* RFC 9113's error codes, those that are named here. */
 enum h2_error {
@@ -196,6 +196,20 @@ struct h2_writer {
     uint8_t *frame_head; /* where the DATA frame's head goes, once nghttp2 has made it */
 };
 
+/* Server: the numbers of streams, and where their frames are in what came (h2_numbers.c). */
+struct h2_numbers {
+    const uint8_t *at, *end; /* of the input: what is not walked yet */
+    uint32_t rest;           /* bytes to the next frame's head */
+    uint8_t head_size;       /* a head that came in part */
+    uint8_t head[9];
+    uint32_t last; /* the newest stream, and which before it were left out */
+    struct {
+        uint32_t from, to;
+    } skipped[H2_SKIPPED_MOST];
+    unsigned skipped_next;
+    uint64_t ended[H2_ENDED_WORDS]; /* a ring of bits: streams that the other end has ended */
+};
+
 struct h2 {
     struct h2_worker *worker;
     struct nghttp2_session *session; /* NULL: not begun */
@@ -224,14 +238,7 @@ struct h2 {
     bool awaited_newly; /* since the last tick */
     /* Limits: counts of the present second. */
     uint32_t resets, controls, credit, continuations, header_bytes;
-    uint32_t last_id; /* server: of the newest stream, and which before it were left out */
-    struct {
-        uint32_t from, to;
-    } skipped[H2_SKIPPED_MOST];
-    unsigned skipped_next;
-    uint32_t reset_ids[H2_RESET_IDS_MOST]; /* server: streams that it reset last: more of them may
-                                              come */
-    unsigned reset_ids_next;
+    struct h2_numbers numbers;
     /* The window that grows: bytes since a PING, which measures a round trip. */
     uint32_t window_bytes;
     bool measuring;

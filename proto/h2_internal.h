@@ -25,6 +25,24 @@ ssize_t h2_data_length(nghttp2_session *session, uint8_t type, int32_t stream_id
                        int32_t session_window, int32_t stream_window, uint32_t frame_most,
                        void *user);
 
+/* NULL: none, or not any more. */
+struct h2_stream *h2_stream_look_up(struct h2 *h2, int32_t id);
+static inline struct h2_stream *h2_stream_of(struct h2 *h2, int32_t id)
+{
+    struct h2_stream *recent = h2->recent;
+    return recent != NULL && recent->id == id && id != 0 ? recent : h2_stream_look_up(h2, id);
+}
+
+/* Which streams the other end has ended. A frame that comes for one all the same fails the
+ * connection (h2_numbers.c). */
+void h2_numbers_begin(struct h2 *h2);
+void h2_numbers_headers(struct h2 *h2, const nghttp2_frame_hd *hd); /* HEADERS come */
+void h2_numbers_reset(struct h2 *h2, int32_t id);                   /* RST_STREAM came */
+/* Around what the library is given: before; when it tells of a DATA frame; after. */
+void h2_numbers_input(struct h2 *h2, const uint8_t *data, size_t size);
+void h2_numbers_data(struct h2 *h2, const nghttp2_frame_hd *hd);
+void h2_numbers_taken(struct h2 *h2);
+
 /* What a client knows of how long flow control held its streams (h2_held.c). stream NULL: the
  * connection's window, or a stream that is not ours any more. */
 void h2_held_begin(struct h2_grants *grants, uint32_t bytes);

@@ -1,69 +1,14 @@
 /*
  * The server against raw frames: every error that RFC 9113 names for a frame, each with the code
- * that it is to be answered with; and whoever means harm, limited and counted.
+ * that it is to be answered with; and gRPC's own.
  */
 #include <criterion/criterion.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/proto/h2_rig.h"
+#include "tests/unit/proto/h2_raw.h"
 
-#define LIST   "/image_service.ImageService/ListImages"
-#define STREAM "/image_service.ImageService/StreamImages"
-
-enum {
-    DATA,
-    HEADERS,
-    PRIORITY,
-    RST_STREAM,
-    SETTINGS,
-    PUSH_PROMISE,
-    PING,
-    GOAWAY,
-    WINDOW_UPDATE,
-    CONTINUATION
-};
-enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4, PADDED = 8, WITH_PRIORITY = 32 };
-
-static struct server_rig rig;
-static struct bytes *in;
-
-static void set_up(void)
-{
-    const struct h2_options options = server_options();
-    server_open(&rig, &options, IMAGE_NESTED, true);
-    in = calloc(1, sizeof(*in));
-    put_preface(in);
-}
-
-static void tear_down(void)
-{
-    server_close(&rig);
-    free(in);
-}
-
-TestSuite(h2_frames, .init = set_up, .fini = tear_down, .timeout = 20);
-
-static void feed(void)
-{
-    side_feed(&rig.side, in->data, in->size);
-    in->size = 0;
-}
-
-static void frame(uint8_t type, uint8_t flags, uint32_t stream, const char *payload, size_t size)
-{
-    put_frame(in, type, flags, stream, payload, size);
-}
-
-/* A call that stays open for more data. */
-static void open_stream(uint32_t stream)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-    put_request_fields(block, LIST);
-    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
-    free(block);
-}
+TestSuite(h2_frames, .init = raw_open, .fini = raw_close, .timeout = 20);
 
 /* The connection ends with this code; and a new one is served. */
 static void ends_with(long code)
@@ -89,7 +34,7 @@ static void resets_with(long code)
     feed();
     cr_assert_not(rig.side.closed);
     cr_assert_eq(rig.side.err, 0);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
     cr_assert_eq(last_reset(&rig.side, &stream), code, "RST_STREAM %ld",
                  last_reset(&rig.side, NULL));
     cr_assert_eq(stream, 1);
@@ -106,7 +51,7 @@ Test(h2_frames, a_call_is_answered)
     feed();
     cr_assert_eq(count_frames(&rig.side, HEADERS), 2, "headers and trailers");
     cr_assert_eq(count_frames(&rig.side, DATA), 1);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
 }
 
 Test(h2_frames, s3_4_a_wrong_preface_ends_the_connection)
@@ -174,18 +119,60 @@ Test(h2_frames, s5_1_data_after_the_end_is_stream_closed)
     cr_assert(last_goaway(&rig.side) == 5 || last_reset(&rig.side, NULL) == 5);
 }
 
-/* The library drops it without a word, and without a callback by which it could be found out: not
- * the STREAM_CLOSED that is asked for, but it costs nobody anything. */
-Test(h2_frames, s5_1_data_on_a_stream_that_is_over_does_no_harm)
+Test(h2_frames, s5_1_data_on_a_stream_that_is_over_is_stream_closed)
 {
     put_request(in, 1, LIST);
     feed();
-    unsigned frames = count_frames(&rig.side, HEADERS);
     frame(DATA, 0, 1, "x", 1);
-    put_request(in, 3, LIST);
+    ends_with(5);
+}
+
+Test(h2_frames, s5_1_data_behind_its_answer_among_others_is_stream_closed)
+{
+    put_request(in, 1, LIST);
     feed();
-    cr_assert_eq(count_frames(&rig.side, HEADERS), frames + 2);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    put_request(in, 3, LIST);
+    open_stream(5);
+    frame(DATA, 0, 1, "", 0);
+    frame(DATA, 0, 5, "\0\0\0\0\0", 5);
+    put_request(in, 7, LIST);
+    ends_with(5);
+}
+
+Test(h2_frames, s5_1_data_on_a_stream_that_is_over_is_found_in_pieces)
+{
+    put_request(in, 1, LIST);
+    put_request(in, 3, LIST);
+    for (size_t i = 0; i < in->size; i++)
+        side_feed(&rig.side, in->data + i, 1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+    in->size = 0;
+    frame(DATA, PADDED, 1, "\2xyz", 4);
+    for (size_t i = 0; i + 1 < in->size; i++)
+        side_feed(&rig.side, in->data + i, 1);
+    in->size = 0;
+    ends_with(5);
+}
+
+Test(h2_frames, s5_1_data_after_a_reset_is_stream_closed)
+{
+    open_stream(1);
+    frame(RST_STREAM, 0, 1, "\0\0\0\x08", 4);
+    frame(DATA, END_STREAM, 1, "x", 1);
+    ends_with(5);
+}
+
+/* As many streams as are kept in mind, and more. */
+Test(h2_frames, s5_1_streams_that_ended_long_ago_are_kept_in_mind)
+{
+    for (uint32_t i = 0; i < 5000; i++) {
+        put_request(in, 1 + 2 * i, "/no.Such/Method"); /* no window is needed to answer that */
+        feed();
+        side_release(&rig.side);
+    }
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+    frame(DATA, 0, 9999 - 2 * 1900, "x", 1);
+    ends_with(5);
 }
 
 Test(h2_frames, s5_1_headers_on_a_stream_that_is_over_are_stream_closed)
@@ -214,7 +201,7 @@ Test(h2_frames, s5_1_what_comes_after_our_reset_is_let_pass)
     put_request(in, 1, LIST); /* as trailers of a request might */
     feed();
     cr_assert_eq(last_reset(&rig.side, NULL), H2_NO_ERROR);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
     cr_assert_eq(server_count(&rig, H2_RESETS), 0);
 }
 
@@ -226,7 +213,25 @@ Test(h2_frames, s5_1_2_data_of_a_stream_that_is_refused_is_let_pass)
     feed();
     cr_assert_eq(last_reset(&rig.side, NULL), H2_REFUSED_STREAM);
     cr_assert_eq(count_frames(&rig.side, RST_STREAM), 1);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+}
+
+/* All heads first, and their bodies after them, as a client may that takes turns. */
+Test(h2_frames, s5_1_2_data_of_many_streams_that_are_refused_is_let_pass)
+{
+    struct h2_options options = server_options();
+
+    server_close(&rig);
+    options.resets_per_s = 1000;
+    server_open(&rig, &options, IMAGE_NESTED, true);
+    for (uint32_t i = 0; i < 400; i++)
+        open_stream(1 + 2 * i);
+    feed();
+    for (uint32_t i = 100; i < 400; i++)
+        frame(DATA, END_STREAM, 1 + 2 * i, "\0\0\0\0\0", 5);
+    feed();
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+    cr_assert_eq(count_frames(&rig.side, RST_STREAM), 300);
 }
 
 Test(h2_frames, s5_1_1_an_even_stream_is_protocol_error)
@@ -520,7 +525,7 @@ static void fails(const char *path, const char *name, const char *value, const c
     cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1, "trailers only");
     cr_assert_eq(count_frames(&rig.side, DATA), 0);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
     put_request(in, 3, LIST);
     feed();
     cr_assert_eq(count_frames(&rig.side, DATA), 1, "the connection goes on");
@@ -582,7 +587,7 @@ Test(h2_frames, something_else_than_grpc_gets_an_answer_of_http)
     free(block);
     feed();
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1);
-    cr_assert_eq(last_goaway(&rig.side), -1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
 }
 
 Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
@@ -599,285 +604,4 @@ Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
     side_time(&rig.side, rig.side.now_ns + 2000000);
     cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 1);
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1, "trailers only, with the status");
-}
-
-/* --- floods --- */
-
-static void is_calmed(unsigned row)
-{
-    feed();
-    cr_assert_eq(last_goaway(&rig.side), 11, "GOAWAY %ld", last_goaway(&rig.side));
-    cr_assert(rig.side.closed);
-    cr_assert_eq(server_count(&rig, row), 1);
-}
-
-Test(h2_frames, rapid_reset_is_ended)
-{
-    for (uint32_t i = 0; i < 60; i++) {
-        open_stream(1 + 2 * i);
-        frame(RST_STREAM, 0, 1 + 2 * i, "\0\0\0\10", 4);
-    }
-    is_calmed(H2_CLOSED_RESETS);
-}
-
-Test(h2_frames, streams_that_we_are_made_to_reset_count_too)
-{
-    for (uint32_t i = 0; i < 60; i++) {
-        open_stream(1 + 2 * i);
-        frame(WINDOW_UPDATE, 0, 1 + 2 * i, "\x7f\xff\xff\xff", 4);
-    }
-    is_calmed(H2_CLOSED_RESETS);
-}
-
-Test(h2_frames, resets_at_a_bearable_rate_are_borne)
-{
-    uint32_t stream = 1;
-
-    for (unsigned second = 0; second < 20; second++) {
-        for (unsigned i = 0; i < 40; i++, stream += 2) {
-            open_stream(stream);
-            frame(RST_STREAM, 0, stream, "\0\0\0\10", 4);
-        }
-        feed();
-        cr_assert_eq(last_goaway(&rig.side), -1, "second %u", second);
-        side_time(&rig.side, rig.side.now_ns + 1000000000);
-    }
-    cr_assert_eq(server_count(&rig, H2_RESETS), 800);
-}
-
-Test(h2_frames, a_flood_of_pings_is_ended)
-{
-    for (unsigned i = 0; i < 60; i++)
-        frame(PING, 0, 0, "12345678", 8);
-    is_calmed(H2_CLOSED_CONTROLS);
-}
-
-Test(h2_frames, a_flood_of_settings_is_ended)
-{
-    for (unsigned i = 0; i < 60; i++)
-        frame(SETTINGS, 0, 0, "\0\3\0\0\0\1", 6);
-    is_calmed(H2_CLOSED_CONTROLS);
-}
-
-Test(h2_frames, a_flood_of_empty_data_is_ended)
-{
-    open_stream(1);
-    for (unsigned i = 0; i < 60; i++)
-        frame(DATA, 0, 1, "", 0);
-    is_calmed(H2_CLOSED_CONTROLS);
-}
-
-Test(h2_frames, a_flood_of_priorities_is_ended)
-{
-    for (unsigned i = 0; i < 60; i++)
-        frame(PRIORITY, 0, 1, "\0\0\0\3\1", 5);
-    is_calmed(H2_CLOSED_CONTROLS);
-}
-
-Test(h2_frames, a_flood_of_window_updates_is_ended)
-{
-    for (unsigned i = 0; i < 60; i++)
-        frame(WINDOW_UPDATE, 0, 0, "\0\0\0\1", 4);
-    is_calmed(H2_CLOSED_CONTROLS);
-}
-
-Test(h2_frames, a_flood_of_continuations_is_ended)
-{
-    frame(HEADERS, 0, 1, "\x82", 1);
-    for (unsigned i = 0; i < 20; i++)
-        frame(CONTINUATION, 0, 1, "\x84", 1);
-    feed();
-    cr_assert(rig.side.closed || rig.side.err < 0);
-    cr_assert_eq(server_count(&rig, H2_CLOSED_HEADERS), 1);
-}
-
-Test(h2_frames, headers_somewhat_too_large_fail_the_call)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-    static char value[10001];
-
-    memset(value, 'v', 10000);
-    put_request_fields(block, LIST);
-    put_field(block, "x-large", value);
-    put_frame(in, HEADERS, END_HEADERS, 1, block->data, block->size);
-    put_frame(in, DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
-    free(block);
-    feed();
-    cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
-    cr_assert_eq(last_goaway(&rig.side), -1);
-}
-
-/* A field that is indexed once and named again and again: large only when decoded. */
-Test(h2_frames, a_header_bomb_is_ended)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-    static char value[3001];
-
-    memset(value, 'v', 3000);
-    put_request_fields(block, LIST);
-    size_t at = block->size;
-    put_field(block, "x-bomb", value);
-    block->data[at] = 0x40; /* with indexing: number 62 from now on */
-    for (unsigned i = 0; i < 100; i++)
-        put_raw(block, "\xbe", 1);
-    put_frame(in, HEADERS, END_HEADERS | END_STREAM, 1, block->data, block->size);
-    free(block);
-    is_calmed(H2_CLOSED_HEADERS);
-}
-
-/* --- time --- */
-
-Test(h2_frames, who_does_not_begin_is_closed)
-{
-    in->size = 0;
-    side_time(&rig.side, rig.side.now_ns + 9000000000);
-    cr_assert_eq(rig.side.err, 0);
-    side_time(&rig.side, rig.side.now_ns + 2000000000);
-    cr_assert_eq(rig.side.err, -ETIMEDOUT);
-    cr_assert_eq(server_count(&rig, H2_CLOSED_SILENT), 1);
-}
-
-Test(h2_frames, a_silent_connection_is_asked_and_then_closed)
-{
-    feed();
-    side_time(&rig.side, rig.side.now_ns + 1);
-    side_time(&rig.side, rig.side.now_ns + 61000000000);
-    cr_assert_eq(count_frames(&rig.side, PING), 1);
-    cr_assert_eq(rig.side.err, 0);
-    side_time(&rig.side, rig.side.now_ns + 21000000000);
-    cr_assert_eq(rig.side.err, -ETIMEDOUT);
-}
-
-Test(h2_frames, one_that_answers_stays)
-{
-    feed();
-    side_time(&rig.side, rig.side.now_ns + 1);
-    for (unsigned i = 0; i < 5; i++) {
-        side_time(&rig.side, rig.side.now_ns + 61000000000);
-        frame(PING, ACK, 0, "\0\0\0\0\0\0\0\0", 8);
-        feed();
-        side_time(&rig.side, rig.side.now_ns + 21000000000);
-        cr_assert_eq(rig.side.err, 0);
-    }
-}
-
-static void begin_call(uint32_t stream, const char *path)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-
-    put_request_fields(block, path);
-    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
-    put_frame(in, DATA, 0, stream, "\0\0", 2);
-    free(block);
-}
-
-Test(h2_frames, a_request_byte_by_byte_is_reset_in_time)
-{
-    begin_call(1, LIST);
-    feed();
-    for (unsigned i = 0; i < 8; i++) {
-        side_time(&rig.side, rig.side.now_ns + 1000000000);
-        frame(DATA, 0, 1, "\0", i < 3); /* the prefix, and no more */
-        feed();
-        cr_assert_eq(last_reset(&rig.side, NULL), -1, "second %u", i);
-    }
-    side_time(&rig.side, rig.side.now_ns + 2000000001);
-    cr_assert_eq(last_reset(&rig.side, NULL), H2_CANCEL);
-    cr_assert_eq(server_count(&rig, H2_SLOW), 1);
-    cr_assert_eq(rig.side.err, 0);
-    put_request(in, 3, LIST);
-    feed();
-    cr_assert_eq(count_frames(&rig.side, HEADERS), 2, "and the connection too");
-}
-
-Test(h2_frames, a_stream_of_requests_may_take_its_time)
-{
-    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
-    feed();
-    side_time(&rig.side, rig.side.now_ns + 11000000000);
-    cr_assert_eq(last_reset(&rig.side, NULL), -1);
-    cr_assert_eq(server_count(&rig, H2_SLOW), 0);
-}
-
-Test(h2_frames, who_takes_nothing_of_what_it_asked_for_is_closed)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-    struct bytes *names = calloc(1, sizeof(*names));
-
-    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6); /* a window of nothing */
-    put_request_fields(block, STREAM);
-    put_frame(in, HEADERS, END_HEADERS, 1, block->data, block->size);
-    put_raw(names, "\0\0\0\0\x0d\x0a\x0bimage-0.jpg", 18);
-    put_frame(in, DATA, END_STREAM, 1, names->data, names->size);
-    free(block);
-    free(names);
-    feed();
-    cr_assert_eq(server_count(&rig, H2_STALLS), 1);
-    for (unsigned i = 0; i < 3; i++)
-        side_time(&rig.side, rig.side.now_ns + 31000000000);
-    cr_assert_eq(rig.side.err, -ETIMEDOUT);
-    cr_assert_eq(server_count(&rig, H2_CLOSED_STALLED), 1);
-}
-
-/* A call for 4000 pictures, in frames that fit. */
-static void put_long_call(uint32_t stream)
-{
-    static const char name[] = "\n\vimage-1.jpg";
-    struct bytes *block = calloc(1, sizeof(*block)), *message = calloc(1, sizeof(*message));
-    size_t size = 4000 * (sizeof(name) - 1);
-    const uint8_t prefix[5] = {0, 0, 0, (uint8_t)(size >> 8), (uint8_t)size};
-
-    put_request_fields(block, STREAM);
-    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
-    put_raw(message, prefix, sizeof(prefix));
-    for (unsigned i = 0; i < 4000; i++)
-        put_raw(message, name, sizeof(name) - 1);
-    for (size_t at = 0; at < message->size; at += 16384) {
-        size_t rest = message->size - at, piece = rest < 16384 ? rest : 16384;
-        frame(DATA, piece == rest ? END_STREAM : 0, stream, (const char *)message->data + at,
-              piece);
-    }
-    free(block);
-    free(message);
-}
-
-/* However much they ask for: 1.8 GB a call here. What docs/image-stream.md promises of memory. */
-Test(h2_frames, calls_whose_answers_are_not_read_cost_4_bytes_a_name)
-{
-    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
-    const uint64_t blocks = 32 * 16384, request = 65536, session = 10240, call = 4 * 4000 + 1024;
-
-    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6); /* no window at all */
-    feed();
-    rig.side.hold = true;
-    for (uint32_t i = 0; i < 100; i++) {
-        put_long_call(2 * i + 1);
-        feed();
-        cr_assert_eq(rig.side.err, 0);
-        side_release(&rig.side); /* headers and window updates did go out */
-    }
-    cr_assert_eq(server_count(&rig, GRPC_CALLS), 100);
-    cr_assert_eq(server_count(&rig, IMAGES_SENT), 400000);
-    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
-    cr_assert_leq(grown, blocks + session + 4 * request + 100 * call, "%llu bytes",
-                  (unsigned long long)grown);
-}
-
-/* What a connection holds that reads nothing is bounded, whatever it asks for. */
-Test(h2_frames, a_connection_that_reads_nothing_costs_little)
-{
-    struct h2_options options = server_options();
-
-    server_close(&rig);
-    options.controls_per_s = 1000000;
-    server_open(&rig, &options, IMAGE_NESTED, true);
-    feed();
-    rig.side.hold = true;
-    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
-    for (unsigned i = 0; i < 20000; i++) {
-        frame(PING, 0, 0, "12345678", 8);
-        feed();
-    }
-    cr_assert_leq(rig.worker.grpc.h2.pool.system_bytes - before, 2u << 20, "%llu bytes",
-                  (unsigned long long)(rig.worker.grpc.h2.pool.system_bytes - before));
 }

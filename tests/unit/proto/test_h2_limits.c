@@ -1,0 +1,289 @@
+/* The server against whoever means harm, or does nothing: limited in number and time, counted. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tests/unit/proto/h2_raw.h"
+
+TestSuite(h2_limits, .init = raw_open, .fini = raw_close, .timeout = 20);
+
+/* --- floods --- */
+
+static void is_calmed(unsigned row)
+{
+    feed();
+    cr_assert_eq(last_goaway(&rig.side), 11, "GOAWAY %ld", last_goaway(&rig.side));
+    cr_assert(rig.side.closed);
+    cr_assert_eq(server_count(&rig, row), 1);
+}
+
+Test(h2_limits, rapid_reset_is_ended)
+{
+    for (uint32_t i = 0; i < 60; i++) {
+        open_stream(1 + 2 * i);
+        frame(RST_STREAM, 0, 1 + 2 * i, "\0\0\0\10", 4);
+    }
+    is_calmed(H2_CLOSED_RESETS);
+}
+
+Test(h2_limits, streams_that_we_are_made_to_reset_count_too)
+{
+    for (uint32_t i = 0; i < 60; i++) {
+        open_stream(1 + 2 * i);
+        frame(WINDOW_UPDATE, 0, 1 + 2 * i, "\x7f\xff\xff\xff", 4);
+    }
+    is_calmed(H2_CLOSED_RESETS);
+}
+
+Test(h2_limits, resets_at_a_bearable_rate_are_borne)
+{
+    uint32_t stream = 1;
+
+    for (unsigned second = 0; second < 20; second++) {
+        for (unsigned i = 0; i < 40; i++, stream += 2) {
+            open_stream(stream);
+            frame(RST_STREAM, 0, stream, "\0\0\0\10", 4);
+        }
+        feed();
+        cr_assert_eq(last_goaway(&rig.side), -1, "second %u", second);
+        side_time(&rig.side, rig.side.now_ns + 1000000000);
+    }
+    cr_assert_eq(server_count(&rig, H2_RESETS), 800);
+}
+
+Test(h2_limits, a_flood_of_pings_is_ended)
+{
+    for (unsigned i = 0; i < 60; i++)
+        frame(PING, 0, 0, "12345678", 8);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_settings_is_ended)
+{
+    for (unsigned i = 0; i < 60; i++)
+        frame(SETTINGS, 0, 0, "\0\3\0\0\0\1", 6);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_empty_data_is_ended)
+{
+    open_stream(1);
+    for (unsigned i = 0; i < 60; i++)
+        frame(DATA, 0, 1, "", 0);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_priorities_is_ended)
+{
+    for (unsigned i = 0; i < 60; i++)
+        frame(PRIORITY, 0, 1, "\0\0\0\3\1", 5);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_window_updates_is_ended)
+{
+    for (unsigned i = 0; i < 60; i++)
+        frame(WINDOW_UPDATE, 0, 0, "\0\0\0\1", 4);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_continuations_is_ended)
+{
+    frame(HEADERS, 0, 1, "\x82", 1);
+    for (unsigned i = 0; i < 20; i++)
+        frame(CONTINUATION, 0, 1, "\x84", 1);
+    feed();
+    cr_assert(rig.side.closed || rig.side.err < 0);
+    cr_assert_eq(server_count(&rig, H2_CLOSED_HEADERS), 1);
+}
+
+Test(h2_limits, headers_somewhat_too_large_fail_the_call)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+    static char value[10001];
+
+    memset(value, 'v', 10000);
+    put_request_fields(block, LIST);
+    put_field(block, "x-large", value);
+    put_frame(in, HEADERS, END_HEADERS, 1, block->data, block->size);
+    put_frame(in, DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
+    free(block);
+    feed();
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+}
+
+/* A field that is indexed once and named again and again: large only when decoded. */
+Test(h2_limits, a_header_bomb_is_ended)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+    static char value[3001];
+
+    memset(value, 'v', 3000);
+    put_request_fields(block, LIST);
+    size_t at = block->size;
+    put_field(block, "x-bomb", value);
+    block->data[at] = 0x40; /* with indexing: number 62 from now on */
+    for (unsigned i = 0; i < 100; i++)
+        put_raw(block, "\xbe", 1);
+    put_frame(in, HEADERS, END_HEADERS | END_STREAM, 1, block->data, block->size);
+    free(block);
+    is_calmed(H2_CLOSED_HEADERS);
+}
+
+/* --- time --- */
+
+Test(h2_limits, who_does_not_begin_is_closed)
+{
+    in->size = 0;
+    side_time(&rig.side, rig.side.now_ns + 9000000000);
+    cr_assert_eq(rig.side.err, 0);
+    side_time(&rig.side, rig.side.now_ns + 2000000000);
+    cr_assert_eq(rig.side.err, -ETIMEDOUT);
+    cr_assert_eq(server_count(&rig, H2_CLOSED_SILENT), 1);
+}
+
+Test(h2_limits, a_silent_connection_is_asked_and_then_closed)
+{
+    feed();
+    side_time(&rig.side, rig.side.now_ns + 1);
+    side_time(&rig.side, rig.side.now_ns + 61000000000);
+    cr_assert_eq(count_frames(&rig.side, PING), 1);
+    cr_assert_eq(rig.side.err, 0);
+    side_time(&rig.side, rig.side.now_ns + 21000000000);
+    cr_assert_eq(rig.side.err, -ETIMEDOUT);
+}
+
+Test(h2_limits, one_that_answers_stays)
+{
+    feed();
+    side_time(&rig.side, rig.side.now_ns + 1);
+    for (unsigned i = 0; i < 5; i++) {
+        side_time(&rig.side, rig.side.now_ns + 61000000000);
+        frame(PING, ACK, 0, "\0\0\0\0\0\0\0\0", 8);
+        feed();
+        side_time(&rig.side, rig.side.now_ns + 21000000000);
+        cr_assert_eq(rig.side.err, 0);
+    }
+}
+
+static void begin_call(uint32_t stream, const char *path)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    put_request_fields(block, path);
+    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
+    put_frame(in, DATA, 0, stream, "\0\0", 2);
+    free(block);
+}
+
+Test(h2_limits, a_request_byte_by_byte_is_reset_in_time)
+{
+    begin_call(1, LIST);
+    feed();
+    for (unsigned i = 0; i < 8; i++) {
+        side_time(&rig.side, rig.side.now_ns + 1000000000);
+        frame(DATA, 0, 1, "\0", i < 3); /* the prefix, and no more */
+        feed();
+        cr_assert_eq(last_reset(&rig.side, NULL), -1, "second %u", i);
+    }
+    side_time(&rig.side, rig.side.now_ns + 2000000001);
+    cr_assert_eq(last_reset(&rig.side, NULL), H2_CANCEL);
+    cr_assert_eq(server_count(&rig, H2_SLOW), 1);
+    cr_assert_eq(rig.side.err, 0);
+    put_request(in, 3, LIST);
+    feed();
+    cr_assert_eq(count_frames(&rig.side, HEADERS), 2, "and the connection too");
+}
+
+Test(h2_limits, a_stream_of_requests_may_take_its_time)
+{
+    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    feed();
+    side_time(&rig.side, rig.side.now_ns + 11000000000);
+    cr_assert_eq(last_reset(&rig.side, NULL), -1);
+    cr_assert_eq(server_count(&rig, H2_SLOW), 0);
+}
+
+Test(h2_limits, who_takes_nothing_of_what_it_asked_for_is_closed)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+    struct bytes *names = calloc(1, sizeof(*names));
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6); /* a window of nothing */
+    put_request_fields(block, STREAM);
+    put_frame(in, HEADERS, END_HEADERS, 1, block->data, block->size);
+    put_raw(names, "\0\0\0\0\x0d\x0a\x0bimage-0.jpg", 18);
+    put_frame(in, DATA, END_STREAM, 1, names->data, names->size);
+    free(block);
+    free(names);
+    feed();
+    cr_assert_eq(server_count(&rig, H2_STALLS), 1);
+    for (unsigned i = 0; i < 3; i++)
+        side_time(&rig.side, rig.side.now_ns + 31000000000);
+    cr_assert_eq(rig.side.err, -ETIMEDOUT);
+    cr_assert_eq(server_count(&rig, H2_CLOSED_STALLED), 1);
+}
+
+/* A call for 4000 pictures, in frames that fit. */
+static void put_long_call(uint32_t stream)
+{
+    static const char name[] = "\n\vimage-1.jpg";
+    struct bytes *block = calloc(1, sizeof(*block)), *message = calloc(1, sizeof(*message));
+    size_t size = 4000 * (sizeof(name) - 1);
+    const uint8_t prefix[5] = {0, 0, 0, (uint8_t)(size >> 8), (uint8_t)size};
+
+    put_request_fields(block, STREAM);
+    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
+    put_raw(message, prefix, sizeof(prefix));
+    for (unsigned i = 0; i < 4000; i++)
+        put_raw(message, name, sizeof(name) - 1);
+    for (size_t at = 0; at < message->size; at += 16384) {
+        size_t rest = message->size - at, piece = rest < 16384 ? rest : 16384;
+        frame(DATA, piece == rest ? END_STREAM : 0, stream, (const char *)message->data + at,
+              piece);
+    }
+    free(block);
+    free(message);
+}
+
+/* However much they ask for: 1.8 GB a call here. What docs/image-stream.md promises of memory. */
+Test(h2_limits, calls_whose_answers_are_not_read_cost_4_bytes_a_name)
+{
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+    const uint64_t blocks = 32 * 16384, request = 65536, session = 10240, call = 4 * 4000 + 1024;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6); /* no window at all */
+    feed();
+    rig.side.hold = true;
+    for (uint32_t i = 0; i < 100; i++) {
+        put_long_call(2 * i + 1);
+        feed();
+        cr_assert_eq(rig.side.err, 0);
+        side_release(&rig.side); /* headers and window updates did go out */
+    }
+    cr_assert_eq(server_count(&rig, GRPC_CALLS), 100);
+    cr_assert_eq(server_count(&rig, IMAGES_SENT), 400000);
+    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
+    cr_assert_leq(grown, blocks + session + 4 * request + 100 * call, "%llu bytes",
+                  (unsigned long long)grown);
+}
+
+/* What a connection holds that reads nothing is bounded, whatever it asks for. */
+Test(h2_limits, a_connection_that_reads_nothing_costs_little)
+{
+    struct h2_options options = server_options();
+
+    server_close(&rig);
+    options.controls_per_s = 1000000;
+    server_open(&rig, &options, IMAGE_NESTED, true);
+    feed();
+    rig.side.hold = true;
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+    for (unsigned i = 0; i < 20000; i++) {
+        frame(PING, 0, 0, "12345678", 8);
+        feed();
+    }
+    cr_assert_leq(rig.worker.grpc.h2.pool.system_bytes - before, 2u << 20, "%llu bytes",
+                  (unsigned long long)(rig.worker.grpc.h2.pool.system_bytes - before));
+}
