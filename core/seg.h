@@ -33,8 +33,8 @@ static inline void buf_unref(struct buf *buf)
 /*
  * One piece to send. Exactly one of three kinds:
  *   memory  data != NULL, buf == NULL: stays valid and unchanged until RELEASED;
- *   buffer  data != NULL, buf != NULL: data lies inside buf; send() takes a reference of its
- *           own on buf and drops it when the piece is released;
+ *   buffer  data != NULL, buf != NULL: data lies inside buf; a reference on buf goes with the
+ *           segment: send() takes it over and drops it when the piece is released;
  *   file    data == NULL: size bytes of fd from file_offset; fd stays open until RELEASED.
  */
 struct seg {

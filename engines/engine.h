@@ -216,8 +216,9 @@ struct engine_ops {
 
     int (*recv_pause)(struct engine *engine, uint64_t conn);
     int (*recv_resume)(struct engine *engine, uint64_t conn);
-    /* The segs array is copied, what it points to is not. cookie 0 asks for no on_sent. May be
-     * called before on_open: it is sent once open. -ESTALE, -ENOMEM, -EPIPE after send_end. */
+    /* The segs array is copied, what it points to is not; the reference on a segment's buffer is
+     * taken over, unless it fails. cookie 0 asks for no on_sent. May be called before on_open: it
+     * is sent once open. -ESTALE, -ENOMEM, -EPIPE after send_end. */
     int (*send)(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
                 uint64_t cookie);
     int (*send_end)(struct engine *engine, uint64_t conn); /* FIN after what is queued */

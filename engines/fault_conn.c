@@ -560,6 +560,9 @@ int fault_send(struct engine *engine, uint64_t conn, const struct seg *segs, uns
     /* Nobody is there to take it: released, and not sent. */
     if (cookie != 0 && !fault_queue_sent(c, &c->out, cookie, bytes, ENGINE_RELEASED, e->now_ns))
         return -ENOMEM;
+    for (unsigned i = 0; i < count; i++)
+        if (segs[i].buf != NULL)
+            buf_unref(segs[i].buf);
     return 0;
 }
 

@@ -39,6 +39,15 @@ static void null_rounds(struct null_engine *e, unsigned calls_max)
     }
 }
 
+static void null_add_counts(struct null_engine *e)
+{
+    engine_count(&e->engine, ENGINE_SENDS, e->sends);
+    engine_count(&e->engine, ENGINE_RECVS, e->recvs);
+    engine_count(&e->engine, ENGINE_RECV_BYTES, e->recv_bytes);
+    engine_count(&e->engine, ENGINE_SENT_BYTES, e->recv_bytes);
+    e->sends = e->recvs = e->recv_bytes = 0;
+}
+
 static int null_poll(struct engine *engine, uint64_t deadline_ns)
 {
     struct null_engine *e = null_self(engine);
@@ -48,6 +57,7 @@ static int null_poll(struct engine *engine, uint64_t deadline_ns)
     engine_count(engine, ENGINE_POLLS, 1);
     /* A turn may end without an upward call and still have given another one something to do. */
     null_rounds(e, NULL_CALLS_MAX);
+    null_add_counts(e);
     if (__builtin_expect(e->calls > 0, 1)) {
         engine_count(engine, ENGINE_POLLS_USEFUL, 1);
         return (int)e->calls;
@@ -114,7 +124,7 @@ static int null_open(struct engine **engine, const struct engine_config *config,
     e->quota_bytes = common->loan_bytes;
     e->lent_max = common->bufs != 0 ? (uint32_t)common->bufs : UINT32_MAX;
     e->conn_lent_max = e->lent_max == UINT32_MAX ? UINT32_MAX : (e->lent_max + 1) / 2;
-    e->piece_bytes = NULL_PIECE_BYTES;
+    e->limited = common->bufs != 0;
     e->port_next = NULL_PORT_FIRST;
     e->engine.ops = &null_engine;
     *engine = &e->engine;

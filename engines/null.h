@@ -57,28 +57,30 @@ struct null_block { /* memory for what cannot be lent as it is */
     uint8_t bytes[];
 };
 
+/* In the order in which it is used: most pieces are a whole send, or nobody asks about them. */
 struct null_piece {
     struct buf buf;          /* first */
     struct null_piece *next; /* in its sender's queue, or of free ones */
     struct null_conn *sender, *receiver;
     struct null_piece *head; /* the piece that settles its send; NULL: nobody asked */
     struct buf *held;        /* the buffer that it lies in */
-    uint64_t size;           /* of what is left of the segment */
-    /* Of a head. */
-    struct null_piece *next_send;
-    uint64_t cookie, bytes;
-    uint32_t unreturned; /* pieces of the send */
-    bool dropped;        /* not all of it was delivered */
 
+    uint64_t size; /* of what is left of the segment */
+    struct null_block *block;
     uint8_t links;
+    /* Of a head. */
+    bool dropped;        /* not all of it was delivered */
+    uint32_t unreturned; /* pieces of the send */
+    uint64_t cookie, bytes;
+    struct null_piece *next_send;
+
     int fd; /* >= 0: a piece of a file, not read yet */
     uint64_t file_offset;
-    struct null_block *block;
 };
 
 struct null_conn {
     struct conns_item item; /* first */
-    uint32_t flags;         /* enum null_flag */
+    uint32_t flags;         /* enum null_flag; 0 nearly always */
     uint8_t turn;           /* enum null_turn_state */
     bool accepted;          /* the side it is of */
     uint8_t reason;         /* enum engine_reason, once dead */
@@ -86,11 +88,12 @@ struct null_conn {
     struct null_conn *far; /* NULL: it is gone */
     void *ctx;
     struct null_piece *queue, **queue_end; /* to be delivered */
-    struct null_piece *sends, **sends_end; /* to be notified of, in this order */
-    uint64_t lent_bytes;                   /* its loans, charged */
-    uint32_t lent_count;
-    uint32_t out_count; /* pieces of its own that are on loan */
+
     struct null_engine *engine;
+    struct null_piece *sends, **sends_end; /* to be notified of, in this order */
+    uint64_t lent_bytes;                   /* its loans, charged: above 0 while there are any */
+    uint32_t lent_count;                   /* kept where `bufs=` limits it */
+    uint32_t out_count;                    /* pieces of its own that are on loan */
     int err;
     unsigned listener;
     struct addr *remote;            /* owned: of an embryo */
@@ -119,13 +122,15 @@ struct null_engine {
     struct null_list ready;
     struct null_piece *free;
     unsigned calls; /* up, in this poll */
+    bool limited;   /* `bufs=` was given: loans are counted */
+    bool dying;     /* closing, and loans were left */
+    bool closing;
+    bool accept_paused;
+    /* Not yet in the counters, which get them once a poll. */
+    uint64_t sends, recvs, recv_bytes;
     uint32_t lent_max, conn_lent_max;
     uint64_t quota_bytes;
-    size_t piece_bytes;
     struct null_side sides[2];
-    bool accept_paused;
-    bool closing;
-    bool dying; /* closing, and loans were left */
     struct null_list embryos;
     struct null_listener *listeners;
     unsigned listeners_count;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/seldom.h"
 #include "engines/null.h"
 
 /* Pieces that a connection delivers before others have their turn. */
@@ -42,9 +43,9 @@ int null_add_chunk(struct null_engine *e)
     return 0;
 }
 
-static inline struct null_piece *null_piece_new(struct null_engine *e)
+static struct null_piece *null_piece_new(struct null_engine *e)
 {
-    if (__builtin_expect(e->free == NULL, 0) && null_add_chunk(e) < 0)
+    if (e->free == NULL && null_add_chunk(e) < 0)
         return NULL;
     struct null_piece *piece = e->free;
     e->free = piece->next;
@@ -57,29 +58,59 @@ static inline void null_piece_free(struct null_engine *e, struct null_piece *pie
     e->free = piece;
 }
 
+static SELDOM void null_block_free(struct null_engine *e, struct null_piece *piece)
+{
+    piece->block->next = e->blocks;
+    e->blocks = piece->block;
+    piece->block = NULL;
+}
+
 /* The piece is done with: nobody reads it any more. Its send may be settled by that. */
 static inline void null_settle(struct null_engine *e, struct null_piece *piece)
 {
-    struct null_conn *c = piece->sender;
     struct null_piece *head = piece->head;
     struct buf *held = piece->held;
 
-    if (__builtin_expect(piece->block != NULL, 0)) {
-        piece->block->next = e->blocks;
-        e->blocks = piece->block;
-        piece->block = NULL;
-    }
-    if (head == NULL) {
-        null_piece_free(e, piece);
-    } else {
-        if (head != piece)
-            null_piece_free(e, piece);
+    if (__builtin_expect(piece->block != NULL, 0))
+        null_block_free(e, piece);
+    if (head != NULL) {
+        struct null_conn *c = piece->sender;
         /* One whose turn it is looks for itself. */
         if (--head->unreturned == 0 && c->sends == head && c->turn == NULL_IDLE)
             null_append(e, c);
     }
+    if (head != piece)
+        null_piece_free(e, piece);
     if (held != NULL)
         buf_unref(held);
+}
+
+/* Under `bufs=`: others may have waited for it. */
+static SELDOM void null_loan_is_back(struct null_engine *e, struct null_conn *receiver)
+{
+    struct null_side *side = &e->sides[receiver->accepted];
+    struct null_conn *next, *c = null_list_take_all(&side->waiting);
+
+    receiver->lent_count--;
+    side->lent_count--;
+    for (; c != NULL; c = next) {
+        next = c->next_waiting;
+        c->flags &= ~(uint32_t)NULL_WAITING;
+        null_mark(e, c);
+    }
+}
+
+/* One end was starved, or is dead and waits for its loans. */
+static SELDOM void null_loan_was_missed(struct null_engine *e, struct null_conn *receiver,
+                                        struct null_conn *sender)
+{
+    if (receiver->flags & (NULL_STARVED | NULL_DEAD)) {
+        receiver->flags &= ~(uint32_t)NULL_STARVED;
+        null_mark(e, receiver->far != NULL ? receiver->far : receiver);
+        null_mark(e, receiver);
+    }
+    if (sender->flags & NULL_DEAD)
+        null_mark(e, sender);
 }
 
 /* Of a loan: from buf_unref, so possibly in the middle of an upward call; only marks. */
@@ -88,32 +119,18 @@ static void null_release(struct buf *buf)
     struct null_piece *piece = (struct null_piece *)buf;
     struct null_conn *receiver = piece->receiver, *sender = piece->sender;
     struct null_engine *e = receiver->engine;
-    struct null_side *side = &e->sides[receiver->accepted];
 
     if (__builtin_expect(e->dying, 0)) {
         if (piece->held != NULL)
             buf_unref(piece->held);
         return;
     }
-    receiver->lent_count--;
     receiver->lent_bytes -= buf->size + sizeof(*piece);
     sender->out_count--;
-    side->lent_count--;
-    if (__builtin_expect((receiver->flags & (NULL_STARVED | NULL_DEAD)) != 0, 0)) {
-        receiver->flags &= ~(uint32_t)NULL_STARVED;
-        null_mark(e, receiver->far != NULL ? receiver->far : receiver);
-        null_mark(e, receiver);
-    }
-    if (__builtin_expect(side->waiting.first != NULL, 0)) {
-        struct null_conn *next, *c = null_list_take_all(&side->waiting);
-        for (; c != NULL; c = next) {
-            next = c->next_waiting;
-            c->flags &= ~(uint32_t)NULL_WAITING;
-            null_mark(e, c);
-        }
-    }
-    if (__builtin_expect((sender->flags & NULL_DEAD) != 0, 0))
-        null_mark(e, sender);
+    if (__builtin_expect(e->limited, 0))
+        null_loan_is_back(e, receiver);
+    if (__builtin_expect((receiver->flags | sender->flags) != 0, 0))
+        null_loan_was_missed(e, receiver, sender);
     null_settle(e, piece);
 }
 
@@ -122,7 +139,7 @@ static struct null_block *null_block_new(struct null_engine *e)
     struct null_block *block = e->blocks;
 
     if (block == NULL)
-        return malloc(sizeof(*block) + e->piece_bytes);
+        return malloc(sizeof(*block) + NULL_PIECE_BYTES);
     e->blocks = block->next;
     return block;
 }
@@ -237,7 +254,7 @@ static void null_notify(struct null_engine *e, struct null_conn *c)
 
 /* The last upward call. The item is given back before it: there the handle is stale, and a
  * connection of an instance that is full can be replaced. */
-static void null_bury(struct null_engine *e, struct null_conn *c)
+static SELDOM void null_bury(struct null_engine *e, struct null_conn *c)
 {
     enum engine_reason reason = c->reason;
     bool silent = (c->flags & NULL_EMBRYO) != 0;
@@ -256,13 +273,13 @@ static void null_bury(struct null_engine *e, struct null_conn *c)
 /* --- a connection's turn --- */
 
 /* Whether the receiver may be lent something now; *most is how much. */
-static inline bool null_may_lend(struct null_engine *e, struct null_conn *c,
-                                 struct null_conn *receiver, uint64_t *most)
+static bool null_may_lend(struct null_engine *e, struct null_conn *c, struct null_conn *receiver,
+                          uint64_t *most)
 {
     struct null_side *side = &e->sides[receiver->accepted];
 
-    *most = e->piece_bytes;
-    if (__builtin_expect(receiver->lent_count > 0, 0)) {
+    *most = NULL_PIECE_BYTES;
+    if (receiver->lent_bytes > 0) {
         if (receiver->lent_bytes >= e->quota_bytes || receiver->lent_count >= e->conn_lent_max) {
             receiver->flags |= NULL_STARVED;
             engine_count(&e->engine, ENGINE_BUF_SHORTAGES, 1);
@@ -271,7 +288,7 @@ static inline bool null_may_lend(struct null_engine *e, struct null_conn *c,
         uint64_t left = e->quota_bytes - receiver->lent_bytes;
         *most = left < *most ? left : *most;
     }
-    if (__builtin_expect(side->lent_count >= e->lent_max, 0)) {
+    if (side->lent_count >= e->lent_max) {
         c->flags |= NULL_WAITING;
         null_list_add(&side->waiting, c);
         engine_count(&e->engine, ENGINE_BUF_SHORTAGES, 1);
@@ -280,27 +297,31 @@ static inline bool null_may_lend(struct null_engine *e, struct null_conn *c,
     return true;
 }
 
+static inline void null_unqueue(struct null_conn *c, struct null_piece *piece)
+{
+    c->queue = piece->next;
+    if (c->queue == NULL)
+        c->queue_end = &c->queue;
+}
+
 /* The next piece off the queue, at most so large, ready to be lent. NULL: the connection ended. */
-static inline struct null_piece *null_next_piece(struct null_engine *e, struct null_conn *c,
-                                                 uint64_t most)
+static struct null_piece *null_next_piece(struct null_engine *e, struct null_conn *c, uint64_t most)
 {
     struct null_piece *piece = c->queue;
     int r = 0;
 
-    if (__builtin_expect(piece->size > most, 0)) {
+    if (piece->size > most) {
         piece = null_split(e, piece, most);
         if (piece == NULL) {
             null_end(e, c, ENGINE_CLOSED_ERROR, ENOMEM);
             return NULL;
         }
     } else {
-        c->queue = piece->next;
-        if (c->queue == NULL)
-            c->queue_end = &c->queue;
+        null_unqueue(c, piece);
     }
-    if (__builtin_expect(piece->links >= NULL_LINKS_MAX || piece->fd >= 0, 0))
+    if (piece->links >= NULL_LINKS_MAX)
         r = null_load(e, piece);
-    if (__builtin_expect(r < 0, 0)) {
+    if (r < 0) {
         if (piece->head != NULL)
             piece->head->dropped = true;
         null_settle(e, piece);
@@ -310,22 +331,23 @@ static inline struct null_piece *null_next_piece(struct null_engine *e, struct n
     return piece;
 }
 
-static inline void null_lend(struct null_engine *e, struct null_piece *piece,
+static inline void null_lend(struct null_engine *e, struct null_conn *c, struct null_piece *piece,
                              struct null_conn *receiver, unsigned flags)
 {
-    struct null_conn *c = piece->sender;
     struct buf *buf = &piece->buf;
+    uint64_t size = piece->size;
 
     piece->receiver = receiver;
-    buf->size = (uint32_t)piece->size;
+    buf->size = (uint32_t)size;
     buf->refs = 1;
     c->out_count++;
-    receiver->lent_count++;
-    receiver->lent_bytes += piece->size + sizeof(*piece);
-    e->sides[receiver->accepted].lent_count++;
-    engine_count(&e->engine, ENGINE_RECVS, 1);
-    engine_count(&e->engine, ENGINE_RECV_BYTES, piece->size);
-    engine_count(&e->engine, ENGINE_SENT_BYTES, piece->size);
+    receiver->lent_bytes += size + sizeof(*piece);
+    if (__builtin_expect(e->limited, 0)) {
+        receiver->lent_count++;
+        e->sides[receiver->accepted].lent_count++;
+    }
+    e->recvs++;
+    e->recv_bytes += size;
     e->calls++;
     e->engine.events->on_recv(receiver->ctx, buf, flags);
     buf_unref(buf);
@@ -343,13 +365,13 @@ static void null_discard(struct null_engine *e, struct null_conn *c)
     c->queue_end = &c->queue;
 }
 
-static inline void null_deliver(struct null_engine *e, struct null_conn *c)
+static SELDOM void null_deliver(struct null_engine *e, struct null_conn *c)
 {
     for (unsigned i = 0; c->queue != NULL; i++) {
         struct null_conn *receiver = c->far;
         uint64_t most;
 
-        if (__builtin_expect(receiver == NULL, 0)) {
+        if (receiver == NULL) {
             /* Both were closed in order, and crossed: nobody is left to be told of a reset. */
             if ((c->flags & (NULL_CLOSING | NULL_RESET)) == NULL_CLOSING)
                 null_discard(e, c);
@@ -357,14 +379,14 @@ static inline void null_deliver(struct null_engine *e, struct null_conn *c)
                 null_end(e, c, ENGINE_CLOSED_RESET, ECONNRESET);
             return;
         }
-        if (__builtin_expect((receiver->flags & (NULL_NOT_NOW | NULL_DEAF)) != 0, 0)) {
+        if (receiver->flags & (NULL_NOT_NOW | NULL_DEAF)) {
             if (receiver->flags & NULL_DEAF)
                 null_discard(e, c);
             return;
         }
-        if (__builtin_expect((c->flags & (NULL_WAITING | NULL_ABORTING)) != 0, 0))
+        if (c->flags & (NULL_WAITING | NULL_ABORTING))
             return;
-        if (__builtin_expect(i == NULL_PIECES_MAX, 0)) {
+        if (i == NULL_PIECES_MAX) {
             null_mark(e, c);
             return;
         }
@@ -374,18 +396,37 @@ static inline void null_deliver(struct null_engine *e, struct null_conn *c)
         if (piece == NULL)
             return;
         bool more = c->queue != NULL && i + 1 < NULL_PIECES_MAX;
-        null_lend(e, piece, receiver, more ? ENGINE_RECV_MORE : 0);
+        null_lend(e, c, piece, receiver, more ? ENGINE_RECV_MORE : 0);
     }
+}
+
+/* Of a queue that holds one piece, as it is, for one that listens and holds nothing: nearly always.
+ * False: nothing was done. */
+static inline bool null_deliver_one(struct null_engine *e, struct null_conn *c)
+{
+    struct null_conn *receiver = c->far;
+    struct null_piece *piece = c->queue;
+
+    if (__builtin_expect(receiver == NULL || (receiver->flags | c->flags) != 0, 0))
+        return false;
+    if (__builtin_expect(receiver->lent_bytes > 0 || e->limited || piece->next != NULL ||
+                             piece->size > NULL_PIECE_BYTES || piece->links >= NULL_LINKS_MAX,
+                         0))
+        return false;
+    c->queue = NULL;
+    c->queue_end = &c->queue;
+    null_lend(e, c, piece, receiver, 0);
+    return true;
 }
 
 /* Dead, and nothing is lent from or to it. */
 static inline bool null_is_settled(const struct null_conn *c)
 {
-    return (c->flags & NULL_DEAD) && c->sends == NULL && c->lent_count == 0 && c->out_count == 0;
+    return (c->flags & NULL_DEAD) && c->sends == NULL && c->lent_bytes == 0 && c->out_count == 0;
 }
 
 /* What happens once in a connection's life. */
-static void null_turn_rare(struct null_engine *e, struct null_conn *c)
+static SELDOM void null_turn_rare(struct null_engine *e, struct null_conn *c)
 {
     if (c->flags & NULL_ABORTING)
         null_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
@@ -419,19 +460,23 @@ static inline bool null_notification_is_due(const struct null_conn *c)
     return c->sends != NULL && c->sends->unreturned == 0;
 }
 
+static SELDOM void null_tell_open(struct null_engine *e, struct null_conn *c)
+{
+    c->flags &= ~(uint32_t)NULL_OPEN_DUE;
+    if (c->far != NULL)
+        null_mark(e, c->far);
+    e->calls++;
+    e->engine.events->on_open(c->ctx);
+}
+
 void null_turn(struct null_engine *e, struct null_conn *c)
 {
-    if (__builtin_expect((c->flags & (NULL_OPEN_DUE | NULL_ABORTING)) == NULL_OPEN_DUE, 0)) {
-        c->flags &= ~(uint32_t)NULL_OPEN_DUE;
-        if (c->far != NULL)
-            null_mark(e, c->far);
-        e->calls++;
-        e->engine.events->on_open(c->ctx);
-    }
+    if (__builtin_expect((c->flags & (NULL_OPEN_DUE | NULL_ABORTING)) == NULL_OPEN_DUE, 0))
+        null_tell_open(e, c);
     while (null_notification_is_due(c))
         null_notify(e, c);
     c->turn = NULL_IN_TURN;
-    if (c->queue != NULL)
+    if (c->queue != NULL && !null_deliver_one(e, c))
         null_deliver(e, c);
     if (null_notification_is_due(c))
         null_notify(e, c);
@@ -500,8 +545,21 @@ int null_recv_resume(struct engine *engine, uint64_t conn)
     return 0;
 }
 
-static inline void null_piece_fill(struct null_piece *piece, struct null_conn *c,
-                                   const struct seg *seg, struct null_piece *head)
+/* Of a segment of memory (buf is NULL), or in a received buffer. */
+static inline uint8_t null_links(const struct buf *buf)
+{
+    const struct null_piece *under = (const struct null_piece *)buf;
+
+    if (buf == NULL)
+        return 0;
+    if (__builtin_expect(buf->release != null_release, 0))
+        return NULL_LINKS_MAX;
+    return under->block != NULL ? 1 : (uint8_t)(under->links + 1);
+}
+
+/* At the end of its sender's queue. */
+static inline void null_queue(struct null_conn *c, struct null_piece *piece, const struct seg *seg,
+                              struct null_piece *head)
 {
     piece->buf.data = (uint8_t *)(uintptr_t)seg->data;
     piece->next = NULL;
@@ -509,18 +567,28 @@ static inline void null_piece_fill(struct null_piece *piece, struct null_conn *c
     piece->head = head;
     piece->held = seg->buf;
     piece->size = seg->size;
+    piece->links = null_links(seg->buf);
     piece->fd = -1;
-    piece->links = 0;
-    if (seg->buf != NULL) {
-        struct null_piece *under = (struct null_piece *)buf_ref(seg->buf);
-        bool ours = seg->buf->release == null_release;
-        piece->links = ours ? (uint8_t)(under->links + 1) : NULL_LINKS_MAX;
-        if (ours && under->block != NULL)
-            piece->links = 1;
-    } else if (__builtin_expect(seg->data == NULL, 0)) {
+    if (__builtin_expect(seg->data == NULL, 0)) {
+        piece->links = NULL_LINKS_MAX;
         piece->fd = seg->fd;
         piece->file_offset = seg->file_offset;
     }
+    *c->queue_end = piece;
+    c->queue_end = &piece->next;
+}
+
+/* The head of a send that somebody asks about. */
+static inline void null_expect(struct null_conn *c, struct null_piece *head, uint64_t cookie,
+                               uint64_t bytes, unsigned count)
+{
+    head->next_send = NULL;
+    head->cookie = cookie;
+    head->bytes = bytes;
+    head->unreturned = count;
+    head->dropped = false;
+    *c->sends_end = head;
+    c->sends_end = &head->next_send;
 }
 
 /* All pieces of a send, or none: chained, the first is returned. */
@@ -543,47 +611,55 @@ static struct null_piece *null_pieces_new(struct null_engine *e, unsigned count)
     return first;
 }
 
+static SELDOM int null_send_slowly(struct null_engine *e, uint64_t conn, const struct seg *segs,
+                                   unsigned count, uint64_t cookie)
+{
+    struct null_conn *c = null_find(e, conn);
+    uint64_t bytes = 0;
+
+    if (c == NULL)
+        return -ESTALE;
+    if (c->flags & NULL_SENDLESS)
+        return -EPIPE;
+    for (unsigned i = 0; i < count; i++) {
+        if (segs[i].size == 0)
+            return -EINVAL;
+        bytes += segs[i].size;
+    }
+    if (count == 0)
+        return -EINVAL;
+    struct null_piece *next, *piece = null_pieces_new(e, count);
+    struct null_piece *head = cookie != 0 ? piece : NULL;
+    if (piece == NULL)
+        return -ENOMEM;
+    if (head != NULL)
+        null_expect(c, head, cookie, bytes, count);
+    for (; piece != NULL; piece = next) {
+        next = piece->next;
+        null_queue(c, piece, segs++, head);
+    }
+    e->sends++;
+    null_mark(e, c);
+    return 0;
+}
+
 int null_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
               uint64_t cookie)
 {
     struct null_engine *e = null_self(engine);
-    struct null_conn *c = null_find(e, conn);
-    uint64_t bytes = 0;
+    struct null_conn *c = conns_find(&e->conns, conn);
+    struct null_piece *piece = e->free;
 
-    if (__builtin_expect(c == NULL, 0))
-        return -ESTALE;
-    if (__builtin_expect((c->flags & NULL_SENDLESS) != 0, 0))
-        return -EPIPE;
-    for (unsigned i = 0; i < count; i++) {
-        if (__builtin_expect(segs[i].size == 0, 0))
-            return -EINVAL;
-        bytes += segs[i].size;
-    }
-    if (__builtin_expect(count == 0, 0))
-        return -EINVAL;
-    struct null_piece *piece = count == 1 ? null_piece_new(e) : null_pieces_new(e, count);
-    struct null_piece *head = cookie != 0 ? piece : NULL;
-    if (__builtin_expect(piece == NULL, 0))
-        return -ENOMEM;
-    if (head != NULL) {
-        head->next_send = NULL;
-        head->cookie = cookie;
-        head->bytes = bytes;
-        head->unreturned = count;
-        head->dropped = false;
-        *c->sends_end = head;
-        c->sends_end = &head->next_send;
-    }
-    for (;;) {
-        struct null_piece *next = piece->next;
-        null_piece_fill(piece, c, segs++, head);
-        *c->queue_end = piece;
-        c->queue_end = &piece->next;
-        if (--count == 0)
-            break;
-        piece = next;
-    }
-    engine_count(engine, ENGINE_SENDS, 1);
+    /* Nearly always it is one segment, of memory or in a buffer, on a connection like others. */
+    if (__builtin_expect(c == NULL || c->flags != 0 || piece == NULL || count != 1 ||
+                             segs->size == 0 || segs->data == NULL,
+                         0))
+        return null_send_slowly(e, conn, segs, count, cookie);
+    e->free = piece->next;
+    if (cookie != 0)
+        null_expect(c, piece, cookie, segs->size, 1);
+    null_queue(c, piece, segs, cookie != 0 ? piece : NULL);
+    e->sends++;
     null_mark(e, c);
     return 0;
 }

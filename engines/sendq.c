@@ -61,8 +61,6 @@ int sendq_push_slowly(struct sendq *q, const struct seg *segs, unsigned count, u
         entry->cookie = cookie;
         entry->bytes = i + 1 == count ? bytes : 0;
         entry->copied = false;
-        if (segs[i].buf != NULL)
-            buf_ref(segs[i].buf);
     }
     q->unsent_bytes += bytes;
     return 0;

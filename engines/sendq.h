@@ -51,8 +51,8 @@ static inline struct sendq_entry *sendq_at(const struct sendq *q, uint32_t i)
 
 int sendq_push_slowly(struct sendq *q, const struct seg *segs, unsigned count, uint64_t cookie);
 
-/* Copies the segs; references their bufs. -EINVAL: no segment, or an empty one; -ENOMEM. An
- * error leaves the queue as it was. */
+/* Copies the segs; takes over the references on their bufs. -EINVAL: no segment, or an empty one;
+ * -ENOMEM. An error leaves the queue, and the references, as they were. */
 static inline int sendq_push(struct sendq *q, const struct seg *segs, unsigned count,
                              uint64_t cookie)
 {
@@ -63,8 +63,6 @@ static inline int sendq_push(struct sendq *q, const struct seg *segs, unsigned c
     entry->cookie = cookie;
     entry->bytes = segs->size;
     entry->copied = false;
-    if (segs->buf != NULL)
-        buf_ref(segs->buf);
     q->unsent_bytes += segs->size;
     return 0;
 }

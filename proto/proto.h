@@ -34,13 +34,15 @@
 
 /* What the pump asks a protocol for. */
 struct proto_output {
-    struct seg *segs; /* to be filled; a buffer segment hands a reference over */
-    unsigned max;     /* segments that have room */
-    uint64_t budget;  /* bytes, about so many at most */
-    uint64_t cookie;  /* 0; another value asks for sent() */
-    bool last;        /* false; true: there is nothing more now, asking again is not needed */
-    bool close;       /* false; true: to be closed in order once all this has gone out */
-    bool time;        /* false; true: tick() is to be called, as with PROTO_TIME */
+    /* To be filled, or pointed at segments of its own, as many as it likes, that stay until it is
+     * called again. A buffer segment hands a reference over. */
+    struct seg *segs;
+    unsigned max;    /* segments that have room */
+    uint64_t budget; /* bytes, about so many at most */
+    uint64_t cookie; /* 0; another value asks for sent() */
+    bool close;      /* false; true: to be closed in order once all this has gone out */
+    bool time;       /* false; true: tick() is to be called, as with PROTO_TIME */
+    bool last;       /* false; true: there is nothing more now, asking again is not needed */
 };
 
 struct proto_ops {

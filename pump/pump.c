@@ -1,13 +1,18 @@
 /*
  * See pump.h. All state of a connection is touched by its worker's thread only. The engine's
- * cookie is the protocol's, shifted, with a 1 below: the pump wants to hear of every send, to
- * know how much is on its way, and the protocol only of those that it asked about.
+ * cookie is the protocol's, shifted, with two bits of the pump's below, who asks besides of some
+ * sends, to know how much is on its way.
  */
 #include "pump/pump.h"
 
 #include <errno.h>
 
 #include "core/clock.h"
+#include "core/seldom.h"
+
+#define PUMP_ASKED        1u /* never 0 then */
+#define PUMP_STANDS       2u /* for PUMP_ASK_BYTES before it as well */
+#define PUMP_COOKIE_SHIFT 2
 
 static void pump_fail(struct pump_conn *conn, int err)
 {
@@ -17,49 +22,68 @@ static void pump_fail(struct pump_conn *conn, int err)
     pump_close(conn, true);
 }
 
-/* An output that does not go out: its memory is the protocol's again. */
-static void pump_dropped(struct pump_conn *conn, uint64_t cookie)
+/* An output that does not go out: its references are given back, and its memory is the
+ * protocol's again. */
+static SELDOM void pump_drop(struct pump_conn *conn, const struct proto_output *out, int count)
 {
-    if (cookie != 0 && conn->proto->sent != NULL)
-        conn->proto->sent(conn->state, cookie, PROTO_RELEASED);
+    for (int i = 0; i < count; i++)
+        if (out->segs[i].buf != NULL)
+            buf_unref(out->segs[i].buf);
+    if (out->cookie != 0 && conn->proto->sent != NULL)
+        conn->proto->sent(conn->state, out->cookie, PROTO_RELEASED);
 }
 
-/* Hands the segments down; the engine takes references of its own on their buffers, and the
- * protocol's, which came with them, are given back. */
-static int pump_send(struct pump_conn *conn, const struct proto_output *out, int count)
+/* Sends are taken in their order, so that word of one is word of all before it. */
+static inline uint64_t pump_cookie(struct pump_conn *conn, const struct proto_output *out,
+                                   uint64_t bytes)
 {
-    uint64_t bytes = 0;
+    uint64_t cookie = out->cookie << PUMP_COOKIE_SHIFT | PUMP_ASKED;
 
-    int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
-                                    out->cookie << 1 | 1);
-    for (struct seg *seg = out->segs, *end = seg + count; seg != end; seg++) {
-        bytes += seg->size;
-        if (seg->buf != NULL)
-            buf_unref(seg->buf);
+    if (__builtin_expect(conn->unasked_bytes >= PUMP_ASK_BYTES, 0)) {
+        conn->unasked_bytes -= PUMP_ASK_BYTES;
+        return cookie | PUMP_STANDS;
     }
-    if (__builtin_expect(r == 0, 1))
-        conn->queued_bytes += bytes;
-    else
-        pump_dropped(conn, out->cookie);
+    if (out->cookie != 0 || __builtin_expect(bytes >= PUMP_ASK_BYTES, 0))
+        return cookie;
+    conn->unasked_bytes += bytes;
+    return 0;
+}
+
+/* Hands the segments down, and the references on buffers that came with them. */
+static inline int pump_send(struct pump_conn *conn, const struct proto_output *out, int count)
+{
+    uint64_t bytes = out->segs->size;
+
+    for (int i = 1; i < count; i++)
+        bytes += out->segs[i].size;
+    conn->queued_bytes += bytes;
+    int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
+                                    pump_cookie(conn, out, bytes));
+    if (__builtin_expect(r < 0, 0))
+        pump_drop(conn, out, count);
     return r;
 }
 
 /* One output and what it says. Its protocol may well tell its owner that something has ended, who
  * then kicks or closes this very connection: that must not come back here. */
-static int pump_output(struct pump_conn *conn, struct proto_output *out)
+static INLINED int pump_output(struct pump_conn *conn, struct proto_output *out, struct seg *segs)
 {
+    out->segs = segs;
+    out->max = PUMP_SEGS_MAX;
+    out->budget = PUMP_QUEUE_BYTES - conn->queued_bytes;
+    out->cookie = 0;
+    out->last = out->close = out->time = false;
     conn->pulling = true;
     conn->again = false;
     int r = conn->proto->output(conn->state, out);
     conn->pulling = false;
-    if (conn->again)
+    if (__builtin_expect(r <= 0, 0))
+        out->last = r < 0 || !conn->again;
+    else if (__builtin_expect(conn->again, 0))
         out->last = false;
-    if (r <= 0 || !conn->closing)
+    if (__builtin_expect(r <= 0 || !conn->closing, 1))
         return r;
-    for (int i = 0; i < r; i++)
-        if (out->segs[i].buf != NULL)
-            buf_unref(out->segs[i].buf);
-    pump_dropped(conn, out->cookie);
+    pump_drop(conn, out, r);
     return 0;
 }
 
@@ -108,42 +132,49 @@ static void pump_end(struct pump_conn *conn)
     pump_linger(conn);
 }
 
+/* What an output says beside its segments, and what follows from its being the last one. */
+static SELDOM void pump_heed(struct pump_conn *conn, const struct proto_output *out, int result)
+{
+    if (result >= 0 && out->time)
+        result = pump_tell_time(conn, clock_ns());
+    conn->ending |= result >= 0 && (out->close || (result & PROTO_CLOSE));
+    if (result < 0)
+        pump_fail(conn, -result);
+    else if (out->last && conn->ending)
+        pump_end(conn);
+}
+
 /* Asks the protocol for output until it has none or enough is on its way. */
-static void pump_pull(struct pump_conn *conn)
+static INLINED void pump_pull(struct pump_conn *conn)
 {
     struct seg segs[PUMP_SEGS_MAX];
+    struct proto_output out;
 
     conn->held = false;
-    if (conn->parting)
+    if (__builtin_expect(conn->parting, 0))
         return;
     while (!conn->closing) {
-        struct proto_output out = {.segs = segs, .max = PUMP_SEGS_MAX};
-
-        if (conn->queued_bytes >= PUMP_QUEUE_BYTES) {
+        if (__builtin_expect(conn->queued_bytes >= PUMP_QUEUE_BYTES, 0)) {
             conn->held = true;
             return;
         }
-        out.budget = PUMP_QUEUE_BYTES - conn->queued_bytes;
-        int r = pump_output(conn, &out);
-        bool last = (r <= 0 && !conn->again) || r < 0 || out.last;
+        int r = pump_output(conn, &out, segs);
         if (r > 0)
             r = pump_send(conn, &out, r);
         /* Nearly always there was nothing but segments, or nothing at all. */
-        if (__builtin_expect(last && r == 0 && !out.time && !out.close && !conn->ending, 1))
-            return;
-        if (r >= 0 && out.time)
-            r = pump_tell_time(conn, clock_ns());
-        conn->ending |= r >= 0 && (out.close || (r & PROTO_CLOSE));
-        if (r < 0)
-            pump_fail(conn, -r);
-        else if (last && conn->ending)
-            pump_end(conn);
-        if (last)
+        if (__builtin_expect(r != 0 || out.time || out.close || conn->ending, 0))
+            pump_heed(conn, &out, r);
+        if (out.last)
             return;
     }
 }
 
-static void pump_after(struct pump_conn *conn, int result)
+static SELDOM void pump_pull_on(struct pump_conn *conn)
+{
+    pump_pull(conn);
+}
+
+static SELDOM void pump_after(struct pump_conn *conn, int result)
 {
     if (result > 0) {
         conn->ending |= (result & PROTO_CLOSE) != 0;
@@ -155,7 +186,7 @@ static void pump_after(struct pump_conn *conn, int result)
     if (result < 0)
         pump_fail(conn, -result);
     else
-        pump_pull(conn);
+        pump_pull_on(conn);
 }
 
 /* The moment has come that the protocol asked for. */
@@ -208,11 +239,18 @@ static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
         return;
     conn->in_event = true;
     conn->received_bytes += buf->size;
-    int r = conn->time_before ? pump_tell_time(conn, clock_ns()) : PROTO_OK;
+    int r = PROTO_OK;
+    if (__builtin_expect(conn->time_before, 0))
+        r = pump_tell_time(conn, clock_ns());
     if (r == PROTO_OK && !conn->closing)
         r = conn->proto->input(conn->state, buf);
     conn->time_before = r > 0 && (r & PROTO_TIME_BEFORE);
-    pump_after(conn, r);
+    if (__builtin_expect(r != PROTO_OK, 0)) {
+        pump_after(conn, r);
+        return;
+    }
+    conn->in_event = false;
+    pump_pull(conn);
 }
 
 static void pump_on_eof(void *context)
@@ -230,14 +268,15 @@ static void pump_on_sent(void *context, uint64_t cookie, uint64_t bytes, unsigne
     bool ask = false;
 
     if (what & ENGINE_SENT)
-        conn->queued_bytes -= bytes;
-    if (cookie >> 1 != 0 && conn->proto->sent != NULL) {
+        conn->queued_bytes -= bytes + (cookie & PUMP_STANDS ? PUMP_ASK_BYTES : 0);
+    cookie >>= PUMP_COOKIE_SHIFT;
+    if (cookie != 0 && conn->proto->sent != NULL) {
         conn->in_event = true;
-        ask = conn->proto->sent(conn->state, cookie >> 1, what);
+        ask = conn->proto->sent(conn->state, cookie, what);
         conn->in_event = false;
     }
     if (ask || (conn->held && conn->queued_bytes < PUMP_QUEUE_BYTES / 2))
-        pump_pull(conn);
+        pump_pull_on(conn);
 }
 
 static void pump_on_closed(void *context, enum engine_reason reason, int err)
@@ -267,7 +306,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
 {
     conn->engine = engine;
     conn->handle = ENGINE_CONN_NONE;
-    conn->queued_bytes = conn->received_bytes = 0;
+    conn->queued_bytes = conn->unasked_bytes = conn->received_bytes = 0;
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
     conn->pulling = conn->again = conn->draining = conn->parting = false;
@@ -300,7 +339,7 @@ void pump_kick(struct pump_conn *conn)
     if (conn->pulling)
         conn->again = true;
     else if (!conn->in_event && conn->handle != ENGINE_CONN_NONE)
-        pump_pull(conn);
+        pump_pull_on(conn);
 }
 
 void pump_close(struct pump_conn *conn, bool abort)

@@ -12,6 +12,10 @@
 
 #define PUMP_QUEUE_BYTES (4u << 20)
 #define PUMP_SEGS_MAX    64
+/* The pump asks the engine for word of a send that its protocol does not ask about only when it is
+ * as large as this, or so many bytes went without: what it believes to be on its way is at most so
+ * much too high, and most sends cost no notification. */
+#define PUMP_ASK_BYTES (64u << 10)
 /* A connection that its protocol ended, and whose other end takes nothing, is closed hard after
  * so long (for protocols that go by time), if its owner says nothing else. */
 #define PUMP_LINGER_NS 2000000000ull
@@ -28,26 +32,29 @@ struct pump_owner {
 
 /* Embedded in the owner's connection struct. */
 struct pump_conn {
+    /* What every op needs comes first, on one line of the cache. */
     struct engine *engine;
     uint64_t handle; /* ENGINE_CONN_NONE when there is none */
     const struct proto_ops *proto;
     void *state;
-    const struct pump_owner *owner;
-    struct timers *timers; /* the owner's, who runs them; for protocols that want to know time */
-    struct timer timer;
-    uint64_t linger_ns; /* 0: PUMP_LINGER_NS */
-    uint64_t queued_bytes;
     uint64_t received_bytes; /* by this connection so far */
-    int failed;              /* errno with which the protocol ended it */
+    uint64_t queued_bytes;   /* on their way, as far as is known */
+    uint32_t unasked_bytes;  /* of these, in sends since that nobody will tell of */
     bool closing;            /* conn_close was called */
     bool in_event;           /* inside an upward call: output is pulled at its end */
     bool pulling, again;     /* inside the protocol's output; asked for more from there */
     bool held;               /* output waits for the queue to drain */
     bool ending;             /* to be closed in order once the protocol has no more output */
-    bool draining;           /* the protocol was asked to come to its end */
-    bool parting;            /* ... and has: FIN was sent, the other end's is waited for */
-    bool cut;                /* it was closed hard, after lingering */
+    bool parting;            /* it has none; FIN was sent, the other end's is waited for */
     bool time_before;        /* the protocol is told the time before its next input */
+
+    bool draining; /* the protocol was asked to come to its end */
+    bool cut;      /* it was closed hard, after lingering */
+    int failed;    /* errno with which the protocol ended it */
+    const struct pump_owner *owner;
+    struct timers *timers; /* the owner's, who runs them; for protocols that want to know time */
+    struct timer timer;
+    uint64_t linger_ns; /* 0: PUMP_LINGER_NS */
 };
 
 /* A listener's view; ctx of engine->listen(). */

@@ -281,13 +281,13 @@ static void mixed_answer_eof(struct end *end)
     segs[count++] = stream_memory(end, &at, head % PATTERN_PERIOD + PATTERN_PERIOD);
     for (unsigned i = 0; i < end->held_count; i++) {
         struct buf *buf = end->held[i].buf;
-        segs[count++] = seg_buf(buf, buf->data, buf->size);
+        segs[count++] = seg_buf(buf_ref(buf), buf->data, buf->size);
         at += buf->size;
     }
     segs[count++] = stream_file(end, &at, 4097, 100000);
     segs[count++] = stream_memory(end, &at, 50);
     end_send(end, segs, count);
-    /* The array was copied, and the buffers are the engine's to keep. */
+    /* The array was copied, and the references that went with it are the engine's. */
     memset(segs, 0xff, count * sizeof(*segs));
     free(segs);
     end_return_held(end, false);
@@ -312,7 +312,7 @@ static void parts_recv(struct end *end, struct buf *buf, unsigned flags)
     end->received_bytes += buf->size;
     while (left > 0) {
         uint32_t size = left < 1000 ? left : 1000;
-        struct seg seg = seg_buf(buf, data, size);
+        struct seg seg = seg_buf(buf_ref(buf), data, size);
         end_send(end, &seg, 1);
         data += size;
         left -= size;

@@ -366,7 +366,7 @@ void end_check(struct end *end, const struct buf *buf)
 
 void end_pass_on(struct end *end, struct buf *buf)
 {
-    struct seg seg = seg_buf(buf, buf->data, buf->size);
+    struct seg seg = seg_buf(buf_ref(buf), buf->data, buf->size);
 
     end->received_bytes += buf->size;
     if (end->sends_pending < END_SENDS_MAX / 2) {

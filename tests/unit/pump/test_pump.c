@@ -13,8 +13,8 @@ struct fake {
     unsigned sends, segs, closes, ends;
     bool aborted;
     uint64_t bytes;
-    uint64_t cookies[64];
-    uint64_t sizes[64];
+    uint64_t cookies[256];
+    uint64_t sizes[256];
     int send_result;
     void *context;
 };
@@ -27,8 +27,11 @@ static int fake_send(struct engine *engine, uint64_t conn, const struct seg *seg
 
     if (fake->send_result < 0)
         return fake->send_result;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         size += segs[i].size;
+        if (segs[i].buf != NULL)
+            buf_unref(segs[i].buf); /* released at once */
+    }
     fake->cookies[fake->sends] = cookie;
     fake->sizes[fake->sends++] = size;
     fake->segs += count;
@@ -240,7 +243,7 @@ Test(pump, a_protocol_that_says_last_is_not_asked_again, .timeout = 10)
     cr_assert_eq(f.script.asked, asked + 1);
 }
 
-Test(pump, the_reference_that_comes_with_a_segment_is_given_back, .timeout = 10)
+Test(pump, the_reference_that_comes_with_a_segment_goes_with_it, .timeout = 10)
 {
     struct fixture f;
     struct buf buf = {.data = payload, .size = 5, .refs = 1, .release = keep};
@@ -249,11 +252,11 @@ Test(pump, the_reference_that_comes_with_a_segment_is_given_back, .timeout = 10)
     f.script.left = 2;
     pump_kick(&f.conn);
     cr_assert_eq(f.fake.sends, 2);
-    cr_assert_eq(buf.refs, 1, "the engine takes its own, this one takes none");
+    cr_assert_eq(buf.refs, 1, "each was the engine's to drop, once");
     f.fake.send_result = -ENOMEM;
     f.script.left = 1;
     pump_kick(&f.conn);
-    cr_assert_eq(buf.refs, 1, "also when sending failed");
+    cr_assert_eq(buf.refs, 1, "the pump's, when sending failed");
 }
 
 Test(pump, a_kick_outside_of_events_pulls_at_once, .timeout = 10)
@@ -287,10 +290,13 @@ Test(pump, only_the_protocols_own_cookies_reach_it_and_it_is_asked_again, .timeo
 {
     struct fixture f;
     set_up(&f);
+    f.script.size = PUMP_ASK_BYTES;
     f.script.left = 1;
     pump_kick(&f.conn);
-    pump_events.on_sent(&f.conn, f.fake.cookies[0], 100, ENGINE_SENT | ENGINE_RELEASED);
+    pump_events.on_sent(&f.conn, f.fake.cookies[0], f.fake.sizes[0], ENGINE_SENT | ENGINE_RELEASED);
     cr_assert_eq(f.script.sent_calls, 0);
+    cr_assert_eq(f.conn.queued_bytes, 0);
+    f.script.size = 100;
     f.script.cookie = 9;
     f.script.left = 1;
     pump_kick(&f.conn);
@@ -301,6 +307,41 @@ Test(pump, only_the_protocols_own_cookies_reach_it_and_it_is_asked_again, .timeo
     cr_assert_eq(f.conn.queued_bytes, 200);
     pump_events.on_sent(&f.conn, f.fake.cookies[1], 100, ENGINE_RELEASED);
     cr_assert_eq(f.conn.queued_bytes, 200, "RELEASED alone takes nothing off the queue");
+}
+
+Test(pump, of_many_small_sends_it_asks_about_few_and_knows_what_is_on_its_way, .timeout = 10)
+{
+    struct fixture f;
+    unsigned asked = 0;
+
+    set_up(&f);
+    f.script.size = PUMP_ASK_BYTES / 8;
+    f.script.left = 60;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.fake.sends, 60);
+    cr_assert_eq(f.conn.queued_bytes, 60 * f.script.size);
+    for (unsigned i = 0; i < f.fake.sends; i++) {
+        if (f.fake.cookies[i] == 0)
+            continue; /* nobody asked, so the engine does not tell */
+        asked++;
+        pump_events.on_sent(&f.conn, f.fake.cookies[i], f.fake.sizes[i], ENGINE_SENT);
+    }
+    cr_assert(asked > 0 && asked <= 60 / 8, "%u", asked);
+    cr_assert_lt(f.conn.queued_bytes, 2 * PUMP_ASK_BYTES, "too high by little");
+}
+
+Test(pump, a_queue_full_of_small_sends_drains_too, .timeout = 10)
+{
+    struct fixture f;
+
+    set_up(&f);
+    f.script.size = PUMP_ASK_BYTES - 1;
+    f.script.left = 200;
+    pump_kick(&f.conn);
+    for (unsigned told = 0; told < f.fake.sends; told++)
+        if (f.fake.cookies[told] != 0)
+            pump_events.on_sent(&f.conn, f.fake.cookies[told], f.fake.sizes[told], ENGINE_SENT);
+    cr_assert_eq(f.script.left, 0);
 }
 
 Test(pump, a_broken_protocol_aborts_and_its_errno_is_told, .timeout = 10)
