@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/seldom.h"
+
 int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes)
 {
     pattern->bytes = malloc(message_bytes);
@@ -99,14 +101,12 @@ static void echo_number(const struct echo_client *client, struct echo_slot *slot
 }
 
 /* Turns to a place that the engine does not hold; false: it holds all. */
-static bool echo_next_place(struct echo_slot *slot)
+static inline bool echo_next_place(struct echo_slot *slot)
 {
-    for (unsigned i = 0; i < ECHO_TURNS; i++) {
+    slot->turn ^= 1;
+    if (__builtin_expect(slot->held >> slot->turn & 1, 0))
         slot->turn ^= 1;
-        if (__builtin_expect((slot->held >> slot->turn & 1) == 0, 1))
-            return true;
-    }
-    return false;
+    return (slot->held >> slot->turn & 1) == 0;
 }
 
 /* One message a call, so that each has a cookie of its own; the engine gathers them. */
@@ -161,7 +161,7 @@ static bool echo_piece_is_right(const struct echo_client *client, const struct e
     return memcmp(client->pattern->bytes + offset, data, size) == 0;
 }
 
-static void echo_client_settle(struct echo_client *client)
+static inline void echo_client_settle(struct echo_client *client)
 {
     unsigned slot = client->order[client->answer_at];
     if (++client->answer_at == client->depth)
@@ -196,9 +196,17 @@ static int echo_client_acked(struct echo_client *client, const uint8_t *data, si
     return PROTO_OK;
 }
 
-static int echo_client_input(void *state, struct buf *buf)
+/* A piece of the answer of the slot is here, and right. */
+static inline void echo_client_came(struct echo_client *client, unsigned slot, size_t piece)
 {
-    struct echo_client *client = state;
+    if (client->answer_offset == 0 && client->events->first != NULL)
+        client->events->first(client->context, slot);
+    if (client->events->progress != NULL)
+        client->events->progress(client->context, piece);
+}
+
+static SELDOM int echo_client_input_slowly(struct echo_client *client, const struct buf *buf)
+{
     const uint8_t *data = buf->data;
     size_t left = buf->size;
 
@@ -213,16 +221,31 @@ static int echo_client_input(void *state, struct buf *buf)
         piece = piece < left ? piece : left;
         if (!echo_piece_is_right(client, &client->slots[index], data, piece))
             return -EBADMSG;
-        if (client->answer_offset == 0 && client->events->first != NULL)
-            client->events->first(client->context, index);
-        if (client->events->progress != NULL)
-            client->events->progress(client->context, piece);
+        echo_client_came(client, index, piece);
         client->answer_offset += piece;
         data += piece;
         left -= piece;
         if (client->answer_offset == client->message_bytes)
             echo_client_settle(client);
     }
+    return PROTO_OK;
+}
+
+static int echo_client_input(void *state, struct buf *buf)
+{
+    struct echo_client *client = state;
+
+    /* Most answers are small, and come whole and alone. */
+    if (__builtin_expect(!client->whole || buf->size != client->message_bytes ||
+                             client->answer_offset != 0 || client->unanswered == client->unsent,
+                         0))
+        return echo_client_input_slowly(client, buf);
+    unsigned index = client->order[client->answer_at];
+    const struct echo_slot *slot = &client->slots[index];
+    if (memcmp(slot->start[slot->turn], buf->data, buf->size) != 0)
+        return -EBADMSG;
+    echo_client_came(client, index, buf->size);
+    echo_client_settle(client);
     return PROTO_OK;
 }
 
@@ -272,20 +295,27 @@ void echo_server_close(struct echo_server *server)
     server->pending_room = 0;
 }
 
+static SELDOM int echo_server_grow(struct echo_server *server)
+{
+    unsigned room = server->pending_room == 0 ? 4 : server->pending_room * 2;
+    struct seg *grown = realloc(server->pending, room * sizeof(*grown));
+
+    if (grown == NULL)
+        return -ENOMEM;
+    server->pending = grown;
+    server->pending_room = room;
+    return 0;
+}
+
 static int echo_server_input(void *state, struct buf *buf)
 {
     struct echo_server *server = state;
     server->received_bytes += buf->size;
     if (server->one_way)
         return PROTO_OK;
-    if (server->pending_count == server->pending_room) {
-        unsigned room = server->pending_room == 0 ? 4 : server->pending_room * 2;
-        struct seg *grown = realloc(server->pending, room * sizeof(*grown));
-        if (grown == NULL)
-            return -ENOMEM;
-        server->pending = grown;
-        server->pending_room = room;
-    }
+    if (__builtin_expect(server->pending_count == server->pending_room, 0) &&
+        echo_server_grow(server) < 0)
+        return -ENOMEM;
     seg_set_buf(&server->pending[server->pending_count++], buf_ref(buf), buf->data, buf->size);
     bool enough = server->close_after != 0 && server->received_bytes >= server->close_after;
     return enough ? PROTO_CLOSE : PROTO_OK;
@@ -313,15 +343,10 @@ static int echo_server_output(void *state, struct proto_output *out)
     struct echo_server *server = state;
     if (server->one_way)
         return echo_server_ack(server, out);
-    unsigned count = server->pending_count < out->max ? server->pending_count : out->max;
-    for (unsigned i = 0; i < count; i++)
-        out->segs[i] = server->pending[i];
-    server->pending_count -= count;
-    /* Rare: more received pieces than fit into one output. */
-    if (server->pending_count > 0)
-        memmove(server->pending, server->pending + count,
-                server->pending_count * sizeof(*server->pending));
-    out->last = server->pending_count == 0;
+    unsigned count = server->pending_count;
+    out->segs = server->pending;
+    out->last = true;
+    server->pending_count = 0;
     return (int)count;
 }
 

@@ -55,21 +55,23 @@ struct echo_client_events {
 
 /* One connection, client side. Slots are answered in the order in which they were asked. */
 struct echo_client {
+    /* What every message needs comes first. */
     const struct echo_client_events *events;
     void *context;
-    const struct echo_pattern *pattern;
-    uint64_t connection; /* its number, carried by the messages */
-    size_t message_bytes;
-    unsigned depth;
-    bool one_way;
-    bool whole; /* messages are small */
     struct echo_slot *slots;
-    uint8_t *memory;    /* of all slots' whole messages */
     uint16_t *order;    /* ring of depth slots: asked, not answered */
     unsigned answer_at; /* place in order of the next to be answered */
     unsigned unsent;    /* the last so many of those are still to be sent */
     unsigned unanswered;
-    size_t answer_offset;    /* bytes of the next answer that have come */
+    unsigned depth;
+    size_t message_bytes;
+    size_t answer_offset; /* bytes of the next answer that have come */
+    uint64_t connection;  /* its number, carried by the messages */
+    bool one_way;
+    bool whole; /* messages are small */
+
+    const struct echo_pattern *pattern;
+    uint8_t *memory;         /* of all slots' whole messages */
     uint64_t acked_bytes;    /* one-way: the acknowledgement that is being read */
     uint64_t settled_bytes;  /* one-way: of whole messages */
     uint64_t progress_bytes; /* one-way: acknowledged so far */
@@ -88,14 +90,17 @@ void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op);
 
 /* One connection, server side. */
 struct echo_server {
-    bool one_way;
-    uint64_t ack_bytes;   /* one-way: acknowledge at each multiple of it */
-    uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
-    uint64_t received_bytes, acked_bytes;
-    uint8_t ack[ECHO_ACK_BYTES];
-    bool ack_in_flight;
+    /* What every message needs comes first. */
     struct seg *pending; /* received, not yet handed down */
     unsigned pending_count, pending_room;
+    uint64_t received_bytes;
+    uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
+    bool one_way;
+
+    bool ack_in_flight;
+    uint8_t ack[ECHO_ACK_BYTES];
+    uint64_t ack_bytes; /* one-way: acknowledge at each multiple of it */
+    uint64_t acked_bytes;
 };
 extern const struct proto_ops echo_server_proto;
 

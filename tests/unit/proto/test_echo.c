@@ -66,6 +66,9 @@ static int server_output(struct echo_server *server, struct seg *segs, uint64_t 
 {
     struct proto_output out = {.segs = segs, .max = 4, .budget = 1000};
     int count = echo_server_proto.output(server, &out);
+    /* They may be the server's own. */
+    if (count > 0 && out.segs != segs)
+        memcpy(segs, out.segs, (size_t)count * sizeof(*segs));
     *cookie = out.cookie;
     return count;
 }
