@@ -113,6 +113,10 @@ static void echo_progress(void *context, uint64_t bytes)
 }
 
 static const struct echo_client_events echo_events = {
+    .progress = echo_progress,
+    .answered = echo_answered,
+};
+static const struct echo_client_events echo_events_with_first = {
     .first = echo_first,
     .progress = echo_progress,
     .answered = echo_answered,
@@ -122,8 +126,9 @@ static int echo_state_open(void *state, struct load_conn *conn, void *shared, co
                            unsigned depth)
 {
     const struct echo_options *echo = options;
-    return echo_client_open(state, &echo_events, conn, shared, op_bytes(echo), depth,
-                            echo->one_way);
+    const struct echo_client_events *events =
+        load_wants_first_byte(conn) ? &echo_events_with_first : &echo_events;
+    return echo_client_open(state, events, conn, shared, op_bytes(echo), depth, echo->one_way);
 }
 
 static void echo_state_reset(void *state, uint64_t connection)

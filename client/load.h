@@ -84,6 +84,8 @@ struct client_workload {
  * Returns when that was, for load_record: a clock was read for it. */
 uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes);
 void load_op_first_byte(struct load_conn *conn, unsigned slot);
+/* Whether that is of any use: the same for all of a connection's life. */
+bool load_wants_first_byte(const struct load_conn *conn);
 /* A failed op that leaves its connection usable; kind is static. */
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example);
 void load_progress(struct load_conn *conn, uint64_t bytes);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/schedule.h"
+#include "core/seldom.h"
 
 #define WORKER_ROUNDS_A_LOOK 16
 
@@ -68,29 +69,13 @@ static void conn_watch(struct load_worker *worker, struct load_conn *conn)
 
 static void conn_begin_op(struct load_worker *worker, struct load_conn *conn, unsigned slot)
 {
-    worker->config->workload->start(conn->state, slot, worker->next_op++);
+    worker->start(conn->state, slot, worker->next_op++);
     conn_watch(worker, conn);
     pump_kick(&conn->pump);
 }
 
-void worker_start_op(struct load_worker *worker, struct load_conn *conn, unsigned slot,
-                     uint64_t intended_ns)
-{
-    struct load_slot *s = &conn->slots[slot];
-
-    s->intended_ns = intended_ns;
-    s->sent_ns = worker->now_ns;
-    s->busy = true;
-    conn->busy++;
-    worker->busy++;
-    if (worker->config->options.reconnect)
-        conn_connect(worker, conn);
-    else
-        conn_begin_op(worker, conn, slot);
-}
-
 /* Closed loop: is there another op for this connection? Takes it. */
-static bool closed_loop_take(struct load_worker *worker, struct load_conn *conn)
+static inline bool closed_loop_take(struct load_worker *worker, struct load_conn *conn)
 {
     if (!worker_goes_on(worker))
         return false;
@@ -109,6 +94,22 @@ static bool closed_loop_take(struct load_worker *worker, struct load_conn *conn)
     return true;
 }
 
+void worker_start_op(struct load_worker *worker, struct load_conn *conn, unsigned slot,
+                     uint64_t intended_ns)
+{
+    struct load_slot *s = &conn->slots[slot];
+
+    s->intended_ns = intended_ns;
+    s->sent_ns = worker->now_ns;
+    s->busy = true;
+    conn->busy++;
+    worker->busy++;
+    if (worker->reconnect)
+        conn_connect(worker, conn);
+    else
+        conn_begin_op(worker, conn, slot);
+}
+
 static void slot_next(struct load_worker *worker, struct load_conn *conn, unsigned slot)
 {
     if (worker->open_loop)
@@ -117,7 +118,7 @@ static void slot_next(struct load_worker *worker, struct load_conn *conn, unsign
         worker_start_op(worker, conn, slot, worker->now_ns);
 }
 
-static void op_ends(struct load_worker *worker, struct load_conn *conn, unsigned slot)
+static inline void op_ends(struct load_worker *worker, struct load_conn *conn, unsigned slot)
 {
     conn->slots[slot].busy = false;
     conn->busy--;
@@ -135,6 +136,26 @@ static void conn_leave(struct load_worker *worker, struct load_conn *conn)
     pump_close(&conn->pump, worker->config->options.close == LOAD_CLOSE_RST);
 }
 
+/* In an open loop, or with a connection an op. */
+static SELDOM void op_done_otherwise(struct load_worker *worker, struct load_conn *conn,
+                                     unsigned slot)
+{
+    const struct load_slot *s = &conn->slots[slot];
+
+    if (worker->open_loop && in_window(worker, s->intended_ns)) {
+        hist_batch_add(&worker->latencies, worker->latency, worker->now_ns - s->intended_ns);
+        hist_record(worker->latency_from_send, worker->now_ns - s->sent_ns);
+    }
+    op_ends(worker, conn, slot);
+    if (worker->reconnect)
+        conn_leave(worker, conn);
+    else
+        slot_next(worker, conn, slot);
+    /* A round of the engine may hold many answers: what falls due meanwhile does not wait. */
+    if (worker->open_loop && worker->phase == WORKER_RUNNING)
+        schedule_run(worker);
+}
+
 uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
 {
     struct load_worker *worker = conn->worker;
@@ -143,23 +164,21 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
 
     worker->now_ns = now_ns;
     counter_add(&worker->ops_done, 1);
-    if (in_window(worker, worker->now_ns)) {
+    if (in_window(worker, now_ns)) {
         worker->window_ops++;
         worker->window_bytes += bytes;
+        if (!worker->open_loop)
+            hist_batch_add(&worker->latencies, worker->latency, now_ns - s->intended_ns);
     }
-    if (in_window(worker, worker->open_loop ? s->intended_ns : worker->now_ns)) {
-        hist_record(worker->latency, worker->now_ns - s->intended_ns);
-        if (worker->open_loop)
-            hist_record(worker->latency_from_send, worker->now_ns - s->sent_ns);
+    if (worker->open_loop || worker->reconnect) {
+        op_done_otherwise(worker, conn, slot);
+    } else if (closed_loop_take(worker, conn)) {
+        /* As worker_start_op: busy it stays. */
+        s->intended_ns = s->sent_ns = now_ns;
+        conn_begin_op(worker, conn, slot);
+    } else {
+        op_ends(worker, conn, slot);
     }
-    op_ends(worker, conn, slot);
-    if (worker->config->options.reconnect)
-        conn_leave(worker, conn);
-    else
-        slot_next(worker, conn, slot);
-    /* A round of the engine may hold many answers: what falls due meanwhile does not wait. */
-    if (worker->open_loop && worker->phase == WORKER_RUNNING)
-        schedule_run(worker);
     return now_ns;
 }
 
@@ -186,6 +205,11 @@ void load_op_first_byte(struct load_conn *conn, unsigned slot)
     uint64_t now_ns = clock_ns();
     if (in_window(worker, now_ns))
         hist_record(worker->first_byte, now_ns - conn->slots[slot].intended_ns);
+}
+
+bool load_wants_first_byte(const struct load_conn *conn)
+{
+    return conn->worker->first_byte != NULL;
 }
 
 void load_progress(struct load_conn *conn, uint64_t bytes)
@@ -623,6 +647,7 @@ static void worker_loop(struct load_worker *worker)
     }
     worker->phase = WORKER_ENDED;
     worker->ended_ns = worker->now_ns;
+    hist_batch_flush(&worker->latencies, worker->latency);
 }
 
 static int worker_open_engine(struct load_worker *worker)
@@ -710,6 +735,8 @@ int worker_open(struct load_worker *worker)
 
     worker->open_loop = options->rate > 0;
     worker->by_count = options->ops > 0 || options->loops > 0;
+    worker->reconnect = options->reconnect;
+    worker->start = workload->start;
     worker->depth = (unsigned)options->depth;
     worker->t0_ns = worker->t1_ns = CLOCK_NEVER;
     worker->conns_left = options->loops > 0 ? worker->conns_count : 0;

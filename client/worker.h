@@ -75,29 +75,37 @@ enum load_phase {
 };
 
 struct load_worker {
-    struct load *load;
+    /* What every op needs comes first: three lines of the cache. The counters are read by the main
+     * thread, seldom. */
+    _Alignas(64) uint64_t now_ns; /* the last that was read */
+    uint64_t t0_ns, t1_ns;
+    enum load_phase phase;
+    bool open_loop, by_count, reconnect;
+    void (*start)(void *state, unsigned slot, uint64_t op); /* the workload's */
+    uint64_t next_op;
+    struct counter ops_done, bytes_done;
+    uint64_t window_ops, window_bytes;
+    uint64_t ops_left; /* --ops */
     const struct load_config *config;
+    struct hist *latency;
+    struct engine *engine;
+    unsigned busy; /* ops in flight */
+    unsigned depth;
+    struct hist_batch latencies; /* on their way to `latency` */
+
+    struct load *load;
     unsigned index; /* over all processes */
     unsigned count; /* of workers over all processes */
     pthread_t thread;
     pid_t tid;
-    struct engine *engine;
     void *other_side;
     struct addr address;
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
-    bool open_loop, by_count;
-    unsigned depth;
-
-    uint64_t now_ns; /* the last that was read */
-    uint64_t start_ns, t0_ns, t1_ns, drain_until_ns, ended_ns;
-    enum load_phase phase;
+    uint64_t start_ns, drain_until_ns, ended_ns;
 
     struct load_conn **conns;
     unsigned conns_count, connecting, opened, next_connect;
-    unsigned busy; /* ops in flight */
-    uint64_t next_op;
-    uint64_t ops_left;   /* --ops */
     unsigned conns_left; /* --loops: those with ops left */
 
     struct timers timers;
@@ -108,12 +116,10 @@ struct load_worker {
     struct load_free *free;
     size_t free_room, free_head, free_count;
 
-    /* Read by the main thread at any time. */
-    struct counter ops_done, bytes_done;
-    /* Read once the thread has ended. */
-    uint64_t window_ops, window_bytes, unfinished, scheduled, sent_in_time, with_slot, due_most;
+    /* Read once the thread has ended, as are window_ops and window_bytes. */
+    uint64_t unfinished, scheduled, sent_in_time, with_slot, due_most;
     struct load_error errors[LOAD_ERROR_KINDS];
-    struct hist *latency, *latency_from_send, *slip, *connect, *first_byte;
+    struct hist *latency_from_send, *slip, *connect, *first_byte;
     struct lab_error error; /* why it could not start */
     int result;
 };

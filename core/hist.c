@@ -83,6 +83,13 @@ void hist_reset(struct hist *h)
     h->min = UINT64_MAX;
 }
 
+void hist_batch_flush(struct hist_batch *batch, struct hist *h)
+{
+    for (unsigned i = 0; i < batch->count; i++)
+        hist_record(h, batch->values[i]);
+    batch->count = 0;
+}
+
 void hist_merge(struct hist *into, const struct hist *from)
 {
     if (from->total == 0)
