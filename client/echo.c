@@ -8,9 +8,13 @@
 #include "client/load.h"
 #include "proto/echo.h"
 
-/* One-way: so many bytes are under way unless --depth says otherwise: more than the socket
- * buffers of both ends hold, so that the stream never waits for an acknowledgement. */
-#define ECHO_STREAM_BYTES (16u << 20)
+/*
+ * One-way: so many bytes of a connection are under way unless --depth says otherwise. Enough that
+ * neither end waits for the other. With more the stream fills the sockets' buffers: what waits
+ * there leaves the caches before the far end copies it, and over loopback BBR, held by its window
+ * of some 1 MiB, begins to pace by timers (measured: docs/coming-from.md).
+ */
+#define ECHO_STREAM_BYTES (768u << 10)
 
 struct echo_options {
     uint64_t message_bytes;
@@ -37,7 +41,7 @@ static const struct option_def echo_options[] = {
     {.name = "write-size",
      .type = OPTION_SIZE,
      .offset = offsetof(struct echo_options, write_bytes),
-     .fallback = "1MiB",
+     .fallback = ECHO_WRITE_DEFAULT,
      .min = 1,
      .max = ECHO_SIZE_MAX,
      .help = "bytes of a write with --one-way",

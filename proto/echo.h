@@ -18,6 +18,8 @@
 #define ECHO_SIZE_MAX     (16u << 20)
 #define ECHO_HEADER_BYTES 16u
 #define ECHO_ACK_BYTES    8u
+/* One-way, unless told otherwise: a write, and how often it is acknowledged at least. */
+#define ECHO_WRITE_DEFAULT "64KiB"
 
 /* Messages up to this size are copied together in one piece of memory a slot; larger ones are
  * a header of their own before the pattern that all share. Copying a page costs less than a

@@ -54,7 +54,7 @@ static inline uint64_t now_ns(void)
 
 static struct {
     const char *unix_path, *cc;
-    size_t size, rbuf;
+    size_t size, rbuf, ahead;
     uint64_t spin_ns; /* 0: sleep; SPIN_FOREVER: never sleep */
     double seconds, warmup;
     unsigned connections;
@@ -72,7 +72,7 @@ static struct {
 };
 
 /* What not every pair can do. */
-enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4, CAN_VERIFY = 8 };
+enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4, CAN_VERIFY = 8, CAN_WAIT = 16 };
 
 /* Options that one pair has beside those of all: take() is given the letter and the value. */
 struct more_options {
@@ -90,6 +90,7 @@ __attribute__((noreturn)) static void usage(int status)
           "  --unix PATH       a UNIX socket in the place of TCP\n"
           "  --size S          bytes of a message (k, m: KiB, MiB), default 64\n"
           "  --one-way         a stream of writes of S bytes, acknowledged every S bytes or more\n"
+          "  --ahead N         client, one way: bytes under way at most, default any number\n"
           "  --rbuf N          server, one way: bytes of a receive, or of a ring's buffers\n"
           "  --cpu N           run on this CPU only\n"
           "  --cc NAME         TCP congestion control\n"
@@ -137,7 +138,7 @@ static inline void parse_options(int argc, char **argv, unsigned can)
         {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},   {"connections", 1, 0, 'n'},
         {"seconds", 1, 0, 'd'}, {"warmup", 1, 0, 'w'}, {"json", 0, 0, 'j'},
         {"mtu", 1, 0, 'm'},     {"verify", 0, 0, 'v'}, {"help", 0, 0, 'h'},
-        {NULL, 0, NULL, 0},
+        {"ahead", 1, 0, 'a'},   {NULL, 0, NULL, 0},
     };
     struct option names[OPTIONS_MAX];
     unsigned used = 0, count = sizeof(common) / sizeof(common[0]);
@@ -166,6 +167,10 @@ static inline void parse_options(int argc, char **argv, unsigned can)
         case 'o': opt.one_way = true; break;
         case 'r':
             opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28);
+            break;
+        case 'a':
+            opt.ahead = (size_t)parse_number("ahead", optarg, "k m ", sizes, 1, 1 << 30);
+            used |= CAN_WAIT;
             break;
         case 'c': opt.cpu = (int)parse_number("cpu", optarg, "", &one, 0, CPU_SETSIZE - 1); break;
         case 'C':
@@ -502,6 +507,12 @@ static inline uint64_t read_acks(struct ack_reader *r, const char *data, size_t 
         }
     }
     return r->acked - before;
+}
+
+/* One way: may a write begin, after so many bytes that were sent? */
+static inline bool may_write(const struct ack_reader *r, uint64_t sent)
+{
+    return !opt.ahead || sent + opt.size - r->acked <= opt.ahead;
 }
 
 /* ---- sockets ---- */

@@ -215,21 +215,23 @@ static void *echo(void *arg)
     return NULL;
 }
 
-/* Acknowledgements are picked up between two writes: they never hold one up. */
+/* Acknowledgements are picked up between two writes, and waited for if too much is under way. */
 static void *write_on(void *arg)
 {
     struct thread *t = arg;
     struct ack_reader acks = {0};
     struct counts before = {0};
+    uint64_t now, sent = 0;
     char buffer[1024];
-    uint64_t now;
 
     pthread_barrier_wait(&ready);
     do {
+        bool writes = may_write(&acks, sent);
         ssize_t n;
-        if (!send_all(t, pattern, opt.size))
+        if (writes && !send_all(t, pattern, opt.size))
             server_gone(t->number, errno);
-        n = recv(t->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+        sent += writes ? opt.size : 0;
+        n = recv(t->fd, buffer, sizeof(buffer), may_write(&acks, sent) ? MSG_DONTWAIT : 0);
         t->used.syscalls++;
         if (n == 0 || (n < 0 && errno != EAGAIN))
             server_gone(t->number, n ? errno : 0);
@@ -292,7 +294,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, CAN_SOCKET);
+    parse_options(argc, argv, CAN_SOCKET | CAN_WAIT);
     set_up_process();
     if (opt.server)
         run_server();

@@ -155,6 +155,7 @@ static void run_server(void)
 
 static struct link {
     uint64_t op, begun_ns;
+    uint64_t written; /* one way: in all */
     size_t sent, got;
     int fd;
     bool waits_out; /* EPOLLOUT is asked for: the socket was full */
@@ -232,35 +233,47 @@ static void run_echo_client(void)
     }
 }
 
-/* Writes until the socket is full; how much is known to have arrived, the server says. */
+/* Until the socket is full, or enough is under way. */
+static void write_on(unsigned i)
+{
+    struct link *l = &links[i];
+
+    while (l->sent || may_write(&l->acks, l->written)) {
+        size_t left = opt.size - l->sent;
+        ssize_t n = send(l->fd, pattern + l->sent, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+        meter.now.syscalls++;
+        if (n < 0 && errno != EAGAIN)
+            server_gone(i, errno);
+        l->sent += n > 0 ? (size_t)n : 0;
+        l->written += n > 0 ? (size_t)n : 0;
+        l->sent = l->sent < opt.size ? l->sent : 0;
+        /* With no bound it is full before long: what was acknowledged is looked at between. */
+        if (n < (ssize_t)left || !opt.ahead) {
+            want_out(i, true);
+            return;
+        }
+    }
+    want_out(i, false);
+}
+
+/* How much is known to have arrived, the server says. */
 static void run_one_way_client(void)
 {
     char buffer[1024];
     struct epoll_event events[EVENTS];
 
-    for (unsigned i = 0; i < opt.connections; i++) {
-        links[i].waits_out = true;
-        watch(EPOLL_CTL_MOD, links[i].fd, EPOLLIN | EPOLLOUT, i);
-    }
     start_window();
+    for (unsigned i = 0; i < opt.connections; i++)
+        write_on(i);
     for (;;) {
         int ready = wait_events(events);
         for (int e = 0; e < ready; e++) {
             unsigned i = (unsigned)events[e].data.u64;
             struct link *l = &links[i];
-            ssize_t n;
 
-            if (events[e].events & EPOLLOUT) {
-                n = send(l->fd, pattern + l->sent, opt.size - l->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-                meter.now.syscalls++;
-                if (n < 0 && errno != EAGAIN)
-                    server_gone(i, errno);
-                l->sent += n > 0 ? (size_t)n : 0;
-                l->sent = l->sent < opt.size ? l->sent : 0;
-            }
             if (events[e].events & ~(uint32_t)EPOLLOUT) {
+                ssize_t n = recv(l->fd, buffer, sizeof(buffer), 0);
                 uint64_t now;
-                n = recv(l->fd, buffer, sizeof(buffer), 0);
                 meter.now.syscalls++;
                 if (n <= 0)
                     server_gone(i, n ? errno : 0);
@@ -269,6 +282,8 @@ static void run_one_way_client(void)
                 if (now >= meter.edge && window_edge(now))
                     return;
             }
+            if (!l->waits_out || (events[e].events & EPOLLOUT))
+                write_on(i);
         }
     }
 }
@@ -296,7 +311,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT);
     set_up_process();
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (opt.server) {

@@ -442,8 +442,10 @@ static void run_server(void)
 
 static struct link {
     uint64_t op, begun_ns;
+    uint64_t written; /* one way: in all, or handed over to be */
     size_t got;
     int fd;
+    bool writes;   /* one way: a write is under way */
     char *message; /* short ones: a whole message; long ones: its head */
     struct iovec parts[2];
     struct msghdr gather;
@@ -546,11 +548,17 @@ static void run_echo_client(void)
 
 static void write_next(unsigned i)
 {
+    struct link *l = &links[i];
+
+    l->writes = may_write(&l->acks, l->written);
+    if (!l->writes)
+        return;
+    l->written += opt.size;
     io_uring_prep_send(next_sqe(tag(SEND, i)), links[i].fd, pattern, opt.size,
                        MSG_WAITALL | MSG_NOSIGNAL);
 }
 
-/* One write under way a connection: the next is handed over with the wait that follows. */
+/* One write handed over at a time: the next is handed over with the wait that follows. */
 static void run_one_way_client(void)
 {
     start_window();
@@ -587,6 +595,8 @@ static void run_one_way_client(void)
             buffer = take(cqe);
             meter.now.bytes += read_acks(&links[i].acks, buffer_at(buffer), (size_t)cqe->res);
             give_back(buffer);
+            if (!links[i].writes)
+                write_next(i);
         }
         io_uring_cq_advance(&ring, ready);
         now = now_ns();
@@ -615,7 +625,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT);
     set_up_process();
     set_up_ring();
     if (opt.server) {

@@ -68,7 +68,7 @@ struct run_case *fake_case(struct run_result *run, const char *engine, const cha
     fake_param(c, "reconnect", "no");
     fake_param(c, "size", "64");
     fake_param(c, "one-way", "no");
-    fake_param(c, "write-size", "1MiB");
+    fake_param(c, "write-size", "64KiB");
     fake_param(c, "cc", "");
     fake_param(c, "duration", "500ms");
     return c;

@@ -257,7 +257,7 @@ Test(table, one_way_shows_bytes)
     fake_param(c, "one-way", "yes");
     fake_measured(c, 10000);
     char *text = fake_table(&run, 0);
-    says(text, "echo  1MiB writes one way");
+    says(text, "echo  64KiB writes one way");
     says(text, "bytes/s");
     says(text, "CPU/MB");
     says(text, "643.2k"); /* 64 bytes an op */
