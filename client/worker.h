@@ -38,15 +38,15 @@ struct load_slot {
 struct load_conn {
     struct pump_conn pump; /* first */
     struct load_worker *worker;
-    struct load_slot *slots;
-    uint64_t number; /* unique over all processes */
-    uint64_t loops_left;
-    uint64_t connect_ns; /* when the connect under way was begun */
+    struct load_slot *slots; /* behind the state, in the same piece of memory */
     enum load_conn_phase phase;
     unsigned busy;
-    bool was_open;      /* once at least */
     struct timer timer; /* connect or op time-out; pause before it is opened again; ramp */
-    _Alignas(16) uint8_t state[];
+    uint64_t number;    /* unique over all processes */
+    uint64_t loops_left;
+    uint64_t connect_ns; /* when the connect under way was begun */
+    bool was_open;       /* once at least */
+    _Alignas(64) uint8_t state[];
 };
 
 struct load_error {
@@ -91,7 +91,7 @@ struct load_worker {
     struct engine *engine;
     unsigned busy; /* ops in flight */
     unsigned depth;
-    struct hist_batch latencies; /* on their way to `latency` */
+    _Alignas(64) struct hist_batch latencies; /* on their way to `latency` */
 
     struct load *load;
     unsigned index; /* over all processes */

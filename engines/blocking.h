@@ -46,9 +46,9 @@ struct blocking_conn {
     int err;
     int send_err; /* the peer is gone; ends it when its last words are read */
     void *ctx;
-    struct addr remote; /* to be connected */
     struct loans loans;
     struct sendq sendq;
+    struct addr remote; /* to be connected */
 };
 
 struct blocking_listener {

@@ -126,7 +126,8 @@ int bufpool_open(struct bufpool **opened, const struct bufpool_config *config)
     pool->config = *config;
     pool->block_bytes = (uint32_t)config->receive_bytes * BUFPOOL_BLOCK_RECEIVES;
     pool->lent_most = config->bufs_max / 2 > 0 ? config->bufs_max / 2 : 1;
-    if (bufpool_add_headers(pool) < 0 || bufpool_next_block(pool) < 0) {
+    /* In this order the first header and its block lie beside the pool. */
+    if (bufpool_next_block(pool) < 0 || bufpool_add_headers(pool) < 0) {
         bufpool_close(pool);
         return -ENOMEM;
     }

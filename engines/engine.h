@@ -159,12 +159,12 @@ enum engine_counter {
 struct engine {
     const struct engine_ops *ops;
     const struct engine_events *events;
-    struct engine_caps caps;                      /* of this instance, valid after open */
     struct counter counters[ENGINE_COUNTERS_MAX]; /* rows of ops->metrics, in that order */
     struct hist *hists[ENGINE_COUNTERS_MAX];      /* of those that are histograms; else NULL */
     /* The harness's: inside of the window. Histograms take nothing in outside of it, so that they
      * need not be copied at its ends, as counters are. */
     _Atomic bool measuring;
+    struct engine_caps caps; /* of this instance, valid after open */
 };
 
 #define ENGINE_FOR_TESTS 1u /* not part of `all` */

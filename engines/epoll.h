@@ -42,11 +42,12 @@ enum epoll_state {
     EPOLL_DEAD,    /* the fd is closed; on_closed waits for loans */
 };
 
+/* What every op needs is on its first two lines of the cache. */
 struct epoll_conn {
     struct conns_item item; /* first */
     int fd;
-    enum epoll_state state;
     uint32_t armed; /* events asked for; EPOLL_UNWATCHED: not in the set */
+    uint8_t state;  /* enum epoll_state */
     bool dirty;     /* in the list of those with something to do */
     bool paused;    /* recv_pause */
     bool deaf;      /* EPOLLIN is switched off: paused, at the quota, or no buffer */
@@ -63,10 +64,10 @@ struct epoll_conn {
     int err;        /* positive: it failed, or is about to be told so */
     int send_err;   /* the peer is gone; ends it when its last words are read */
     void *ctx;
-    struct addr *remote; /* owned, in EPOLL_RETRIES only */
     struct epoll_conn *next_dirty;
     struct loans loans;
     struct sendq sendq;
+    struct addr *remote; /* owned, in EPOLL_RETRIES only */
 };
 
 #define EPOLL_UNWATCHED UINT32_MAX

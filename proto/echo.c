@@ -8,6 +8,8 @@
 
 #include "core/seldom.h"
 
+#define ECHO_LINE 64u /* of the cache: small messages share none */
+
 int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes)
 {
     pattern->bytes = malloc(message_bytes);
@@ -33,6 +35,8 @@ int echo_client_open(struct echo_client *client, const struct echo_client_events
                      unsigned depth, bool one_way)
 {
     bool whole = message_bytes <= ECHO_WHOLE_BYTES && !one_way;
+    size_t place_size = whole ? message_bytes : ECHO_HEADER_BYTES;
+    size_t places_bytes = depth * ECHO_TURNS * place_size;
 
     *client = (struct echo_client){
         .events = events,
@@ -42,32 +46,34 @@ int echo_client_open(struct echo_client *client, const struct echo_client_events
         .depth = depth,
         .one_way = one_way,
         .whole = whole,
-        .slots = calloc(depth, sizeof(*client->slots)),
-        .order = calloc(depth, sizeof(*client->order)),
-        .memory = whole ? malloc(depth * ECHO_TURNS * message_bytes) : NULL,
+        .place_size = (uint32_t)place_size,
+        .places = aligned_alloc(ECHO_LINE, (places_bytes + ECHO_LINE - 1) / ECHO_LINE * ECHO_LINE),
+        .slots = &client->the_slot,
+        .order = &client->the_order,
     };
-    if (client->slots == NULL || client->order == NULL || (whole && client->memory == NULL)) {
+    if (depth > 1) {
+        client->slots = calloc(depth, sizeof(*client->slots));
+        client->order = calloc(depth, sizeof(*client->order));
+    }
+    if (client->slots == NULL || client->order == NULL || client->places == NULL) {
         echo_client_close(client);
         return -ENOMEM;
     }
-    for (unsigned i = 0; i < depth * ECHO_TURNS; i++) {
-        struct echo_slot *slot = &client->slots[i / ECHO_TURNS];
-        uint8_t **start = &slot->start[i % ECHO_TURNS];
-        *start = whole ? client->memory + i * message_bytes : slot->headers[i % ECHO_TURNS];
-        if (whole)
-            memcpy(*start, pattern->bytes, message_bytes);
-    }
+    for (unsigned i = 0; whole && i < depth * ECHO_TURNS; i++)
+        memcpy(client->places + i * place_size, pattern->bytes, message_bytes);
     return 0;
 }
 
 void echo_client_close(struct echo_client *client)
 {
-    free(client->slots);
-    free(client->order);
-    free(client->memory);
+    if (client->depth > 1) {
+        free(client->slots);
+        free(client->order);
+    }
+    free(client->places);
     client->slots = NULL;
     client->order = NULL;
-    client->memory = NULL;
+    client->places = NULL;
 }
 
 void echo_client_reset(struct echo_client *client, uint64_t connection)
@@ -91,13 +97,20 @@ void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op)
     client->unsent++;
 }
 
-static void echo_number(const struct echo_client *client, struct echo_slot *slot)
+/* Of the slot's message that is, or was last, under way. */
+static inline uint8_t *echo_place(const struct echo_client *client, unsigned index)
 {
-    uint64_t header[2] = {htole64(slot->op), htole64(client->connection)};
+    unsigned place = index * ECHO_TURNS + client->slots[index].turn;
+    return client->places + (size_t)place * client->place_size;
+}
+
+static inline void echo_number(const struct echo_client *client, uint64_t op, uint8_t *place)
+{
+    uint64_t header[2] = {htole64(op), htole64(client->connection)};
     if (__builtin_expect(client->message_bytes >= ECHO_HEADER_BYTES, 1))
-        memcpy(slot->start[slot->turn], header, ECHO_HEADER_BYTES);
+        memcpy(place, header, ECHO_HEADER_BYTES);
     else
-        memcpy(slot->start[slot->turn], header, client->message_bytes);
+        memcpy(place, header, client->message_bytes);
 }
 
 /* Turns to a place that the engine does not hold; false: it holds all. */
@@ -128,24 +141,25 @@ static int echo_client_output(void *state, struct proto_output *out)
     /* sent() will ask again. */
     if (!echo_next_place(slot))
         return 0;
-    echo_number(client, slot);
+    uint8_t *start = echo_place(client, index);
+    echo_number(client, slot->op, start);
     slot->held |= (uint8_t)(1u << slot->turn);
     out->last = --client->unsent == 0;
     out->cookie = (uint64_t)index * ECHO_TURNS + slot->turn + 1;
     if (__builtin_expect(client->whole, 1)) {
-        seg_set_memory(&out->segs[0], slot->start[slot->turn], client->message_bytes);
+        seg_set_memory(&out->segs[0], start, client->message_bytes);
         return 1;
     }
-    seg_set_memory(&out->segs[0], slot->start[slot->turn], ECHO_HEADER_BYTES);
+    seg_set_memory(&out->segs[0], start, ECHO_HEADER_BYTES);
     seg_set_memory(&out->segs[1], client->pattern->bytes + ECHO_HEADER_BYTES,
                    client->message_bytes - ECHO_HEADER_BYTES);
     return 2;
 }
 
-static bool echo_piece_is_right(const struct echo_client *client, const struct echo_slot *slot,
+static bool echo_piece_is_right(const struct echo_client *client, unsigned index,
                                 const uint8_t *data, size_t size)
 {
-    const uint8_t *start = slot->start[slot->turn];
+    const uint8_t *start = echo_place(client, index);
     size_t offset = client->answer_offset;
     if (__builtin_expect(client->whole, 1))
         return memcmp(start + offset, data, size) == 0;
@@ -219,7 +233,7 @@ static SELDOM int echo_client_input_slowly(struct echo_client *client, const str
         unsigned index = client->order[client->answer_at];
         size_t piece = client->message_bytes - client->answer_offset;
         piece = piece < left ? piece : left;
-        if (!echo_piece_is_right(client, &client->slots[index], data, piece))
+        if (!echo_piece_is_right(client, index, data, piece))
             return -EBADMSG;
         echo_client_came(client, index, piece);
         client->answer_offset += piece;
@@ -241,8 +255,7 @@ static int echo_client_input(void *state, struct buf *buf)
                          0))
         return echo_client_input_slowly(client, buf);
     unsigned index = client->order[client->answer_at];
-    const struct echo_slot *slot = &client->slots[index];
-    if (memcmp(slot->start[slot->turn], buf->data, buf->size) != 0)
+    if (memcmp(echo_place(client, index), buf->data, buf->size) != 0)
         return -EBADMSG;
     echo_client_came(client, index, buf->size);
     echo_client_settle(client);
@@ -275,6 +288,9 @@ void echo_server_open(struct echo_server *server, bool one_way, uint64_t ack_byt
         .one_way = one_way,
         .ack_bytes = ack_bytes,
         .close_after = close_after,
+        .counts = one_way || close_after != 0,
+        .pending = &server->pending_one,
+        .pending_room = 1,
     };
 }
 
@@ -290,18 +306,22 @@ void echo_server_reset(struct echo_server *server)
 void echo_server_close(struct echo_server *server)
 {
     echo_server_reset(server);
-    free(server->pending);
+    if (server->pending != &server->pending_one)
+        free(server->pending);
     server->pending = NULL;
     server->pending_room = 0;
 }
 
 static SELDOM int echo_server_grow(struct echo_server *server)
 {
-    unsigned room = server->pending_room == 0 ? 4 : server->pending_room * 2;
-    struct seg *grown = realloc(server->pending, room * sizeof(*grown));
+    bool first = server->pending == &server->pending_one;
+    unsigned room = server->pending_room * 4;
+    struct seg *grown = realloc(first ? NULL : server->pending, room * sizeof(*grown));
 
     if (grown == NULL)
         return -ENOMEM;
+    if (first)
+        grown[0] = server->pending_one;
     server->pending = grown;
     server->pending_room = room;
     return 0;
@@ -310,9 +330,11 @@ static SELDOM int echo_server_grow(struct echo_server *server)
 static int echo_server_input(void *state, struct buf *buf)
 {
     struct echo_server *server = state;
-    server->received_bytes += buf->size;
-    if (server->one_way)
-        return PROTO_OK;
+    if (__builtin_expect(server->counts, 0)) {
+        server->received_bytes += buf->size;
+        if (server->one_way)
+            return PROTO_OK;
+    }
     if (__builtin_expect(server->pending_count == server->pending_room, 0) &&
         echo_server_grow(server) < 0)
         return -ENOMEM;

@@ -39,11 +39,9 @@ void echo_pattern_close(struct echo_pattern *pattern);
 #define ECHO_TURNS 2u
 
 struct echo_slot {
-    uint8_t *start[ECHO_TURNS]; /* of its message: all of a small one, else the header */
-    uint64_t op;                /* the op's number */
-    uint8_t turn;               /* of the message that is, or was last, under way */
-    uint8_t held;               /* bits: places that the engine still holds */
-    uint8_t headers[ECHO_TURNS][ECHO_HEADER_BYTES];
+    uint64_t op;  /* the op's number */
+    uint8_t turn; /* of the message that is, or was last, under way */
+    uint8_t held; /* bits: places that the engine still holds */
 };
 
 struct echo_client_events {
@@ -61,19 +59,22 @@ struct echo_client {
     const struct echo_client_events *events;
     void *context;
     struct echo_slot *slots;
-    uint16_t *order;    /* ring of depth slots: asked, not answered */
+    uint16_t *order;     /* ring of depth slots: asked, not answered */
+    uint8_t *places;     /* of messages, ECHO_TURNS a slot: all of a small one, else the header */
+    uint32_t place_size; /* from one to the next */
+    unsigned depth;
     unsigned answer_at; /* place in order of the next to be answered */
     unsigned unsent;    /* the last so many of those are still to be sent */
     unsigned unanswered;
-    unsigned depth;
+    bool one_way;
+    bool whole;         /* messages are small */
+    uint16_t the_order; /* order and slots of a depth of 1: no memory of their own to touch */
+    struct echo_slot the_slot;
     size_t message_bytes;
     size_t answer_offset; /* bytes of the next answer that have come */
     uint64_t connection;  /* its number, carried by the messages */
-    bool one_way;
-    bool whole; /* messages are small */
 
     const struct echo_pattern *pattern;
-    uint8_t *memory;         /* of all slots' whole messages */
     uint64_t acked_bytes;    /* one-way: the acknowledgement that is being read */
     uint64_t settled_bytes;  /* one-way: of whole messages */
     uint64_t progress_bytes; /* one-way: acknowledged so far */
@@ -90,15 +91,17 @@ void echo_client_reset(struct echo_client *client, uint64_t connection);
 /* Asks with a free slot; the pump is to be kicked afterwards. */
 void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op);
 
-/* One connection, server side. */
+/* One connection, server side. Stays where it was opened. */
 struct echo_server {
-    /* What every message needs comes first. */
+    /* What every message needs comes first, on one line of the cache. */
     struct seg *pending; /* received, not yet handed down */
     unsigned pending_count, pending_room;
+    bool one_way;
+    bool counts;            /* received_bytes: one-way, or with close_after */
+    struct seg pending_one; /* memory of the first */
+
     uint64_t received_bytes;
     uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
-    bool one_way;
-
     bool ack_in_flight;
     uint8_t ack[ECHO_ACK_BYTES];
     uint64_t ack_bytes; /* one-way: acknowledge at each multiple of it */

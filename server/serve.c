@@ -29,7 +29,7 @@ struct server_conn {
     struct server_conn *next, *previous; /* the worker's open ones; next also of free ones */
     uint64_t seen_bytes;                 /* received when it was last swept */
     unsigned silent;                     /* sweeps in a row that found no more */
-    _Alignas(16) uint8_t state[];
+    _Alignas(64) uint8_t state[];
 };
 
 struct server_worker {
@@ -141,9 +141,11 @@ static struct server_conn *conn_take(struct server_worker *worker)
     if (conn != NULL) {
         worker->free = conn->next;
     } else {
-        conn = calloc(1, sizeof(*conn) + workload->state_size);
+        size_t bytes = (sizeof(*conn) + workload->state_size + 63) / 64 * 64;
+        conn = aligned_alloc(64, bytes);
         if (conn == NULL)
             return NULL;
+        memset(conn, 0, bytes);
         if (workload->state_open(conn->state, worker->shared,
                                  worker->server->config.workload_options) < 0) {
             free(conn);

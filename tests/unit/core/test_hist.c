@@ -224,3 +224,22 @@ Test(hist, merging_is_recording_all)
     hist_free(all);
     hist_free(sum);
 }
+
+Test(hist, values_that_wait_together_arrive_as_if_each_had_come_alone)
+{
+    struct hist *alone = hist_new(), *together = hist_new();
+    struct hist_batch batch = {0};
+
+    for (uint64_t i = 0; i < 10 * HIST_BATCH_VALUES + 7; i++) {
+        uint64_t value = i * i * i * i * i; /* some beyond 32 bits */
+        hist_record(alone, value);
+        hist_batch_add(&batch, together, value);
+    }
+    cr_assert_lt(together->total, alone->total, "some still wait");
+    hist_batch_flush(&batch, together);
+    cr_assert_eq(memcmp(alone, together, sizeof(*alone)), 0);
+    hist_batch_flush(&batch, together);
+    cr_assert_eq(together->total, alone->total, "once only");
+    hist_free(alone);
+    hist_free(together);
+}
