@@ -119,10 +119,10 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     dpdk_take_counts(e);
 }
 
-static inline void dpdk_send_all(struct dpdk_engine *e)
+static inline void dpdk_send_all(struct dpdk_engine *e, bool useful)
 {
     if (e->wire != NULL) {
-        stack_acknowledge();
+        stack_acknowledge(useful);
         wire_flush(e->wire);
     }
 }
@@ -140,7 +140,7 @@ static void dpdk_round_timed(struct dpdk_engine *e, struct wire_frame **frames, 
     dpdk_accept(e);
     dpdk_run_marked(e);
     uint64_t ran = wire_cycles();
-    dpdk_send_all(e);
+    dpdk_send_all(e, true);
     uint64_t sent = wire_cycles();
     e->timed = false;
     engine_measure(&e->engine, DPDK_BURST_FRAMES, count);
@@ -173,7 +173,7 @@ static inline bool dpdk_round(struct dpdk_engine *e)
     }
     if (count == 0 && e->marked_count == 0 && e->accept_failures == 0) {
         dpdk_accept(e); /* accepting may have been resumed */
-        dpdk_send_all(e);
+        dpdk_send_all(e, false);
         if (e->upcalls > 0)
             dpdk_busy(e);
         return e->upcalls > 0;
@@ -190,7 +190,7 @@ static inline bool dpdk_round(struct dpdk_engine *e)
         stack_input(frames[i]);
     dpdk_accept(e);
     dpdk_run_marked(e);
-    dpdk_send_all(e);
+    dpdk_send_all(e, true);
     return true;
 }
 

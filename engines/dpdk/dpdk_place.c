@@ -17,11 +17,10 @@
 #include "engines/dpdk/dpdk.h"
 
 /* 198.18.0.0/15 is kept for benchmarks (RFC 2544); fd4c:6162::/64 is a local one of RFC 4193. */
-#define PLACE_MTU_NORMAL 1500u /* beyond it, lwIP's windows are but a few segments */
-#define PLACE_CLIENTS    0xc6120000u
-#define PLACE_SERVERS    0xc6130000u
-#define PLACE_PREFIX     15u
-#define PLACE_TRIES      64u
+#define PLACE_CLIENTS 0xc6120000u
+#define PLACE_SERVERS 0xc6130000u
+#define PLACE_PREFIX  15u
+#define PLACE_TRIES   64u
 
 /* How long a client waits for its neighbour's MAC, and how often it asks. */
 #define PLACE_MEET_NS (500 * NS_PER_MS)
@@ -250,6 +249,17 @@ static void place_window(struct dpdk_engine *e, uint32_t mtu)
     e->window_least = window >= 2ull * mtu ? (uint32_t)window / DPDK_WINDOW_PART : 0;
 }
 
+/* As many connections as a quarter of the frames is enough for: those that find none are lost, and
+ * TCP takes a second to notice. */
+static uint32_t place_wide(const struct dpdk_engine *e, const struct wire_config *wire)
+{
+    const struct engine_common *common = &e->options.common;
+
+    if (e->options.plain || common->rcvbuf != 0 || common->sndbuf != 0)
+        return 0;
+    return wire->mbufs / 4 / (2 * DPDK_WINDOW / wire->mtu + 1);
+}
+
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
                     struct lab_error *err)
 {
@@ -280,8 +290,7 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
         .mtu = wire.mtu,
         .direct = wire.driver == WIRE_MEMIF,
         .plain = e->options.plain,
-        .wide = !e->options.plain && wire.mtu > PLACE_MTU_NORMAL && e->options.common.rcvbuf == 0 &&
-                e->options.common.sndbuf == 0,
+        .wide = place_wide(e, &wire),
     };
     r = stack_start(&stack, &e->how, err);
     if (r < 0) {

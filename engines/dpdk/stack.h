@@ -43,7 +43,7 @@ struct stack_config {
     uint32_t mtu;
     bool direct; /* a wire with one at the other end: whose MAC is no question */
     bool plain;
-    bool wide; /* windows of twice lwIP's: nobody asked for smaller ones */
+    uint32_t wide; /* windows are twice lwIP's while there are no more connections than that */
 };
 
 /* Which lwIP it is. */
@@ -61,8 +61,8 @@ void stack_input(struct wire_frame *frame);
  * been read. */
 void stack_ask(struct in_addr address);
 bool stack_is_answer(const struct wire_frame *frame);
-/* After those of a burst, and what the application did about them. */
-void stack_acknowledge(void);
+/* After a burst, and what the application did about it, or (not useful) when none has come. */
+void stack_acknowledge(bool useful);
 /* Timers: to be called about every millisecond. */
 void stack_tick(uint64_t now_ns);
 
