@@ -95,10 +95,10 @@ class Bench:
 
     # --- pairs ---
 
-    def pairs(self, one, other):
+    def pairs(self, one, other, count=None):
         """Alternates the two; the first one changes from pair to pair."""
         out = []
-        for i in range(self.args.pairs):
+        for i in range(count or self.args.pairs):
             if i % 2 == 0:
                 a = one()
                 b = other()
