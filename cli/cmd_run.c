@@ -213,7 +213,8 @@ static int run_show(struct run_command *command)
     int r = json_write(result, command->options.json_compact, command->json.stream);
     if (r < 0) {
         whole_file_drop(&command->json);
-        return cli_fail(CLI_FAILED, "cannot write %s: %s", command->options.json, strerror(-r));
+        whole_file_fail(command->options.json, -r, &err);
+        return cli_fail(CLI_FAILED, "%s", err.text);
     }
     if (whole_file_keep(&command->json, &err) < 0)
         return cli_fail(CLI_FAILED, "%s", err.text);

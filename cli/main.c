@@ -74,7 +74,9 @@ static int main_finish(int exit_code)
     bool failed = ferror(stdout) != 0;
     if (fclose(stdout) != 0 || failed) {
         if (exit_code == CLI_OK)
-            return cli_fail(CLI_FAILED, "cannot write to standard output");
+            return cli_fail(CLI_FAILED,
+                            "cannot write to standard output, and what was shown is not whole: its "
+                            "disk is full, or its reader is gone");
     }
     return exit_code;
 }

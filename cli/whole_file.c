@@ -9,9 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int file_fail(const char *path, int code, struct lab_error *err)
+int whole_file_fail(const char *path, int code, struct lab_error *err)
 {
-    return lab_fail(err, code, "cannot write %s: %s", path, strerror(code));
+    return lab_fail(err, code,
+                    "cannot write %s: %s; name a file that can be written, or - for "
+                    "standard output",
+                    path, strerror(code));
 }
 
 /* mkostemp's files are the owner's alone; this one is to be as if it had been created in place. */
@@ -59,10 +62,10 @@ int whole_file_open(struct whole_file *file, const char *path, struct lab_error 
     bool there = stat(path, &status) == 0;
     size_t size = strlen(path);
     if ((there && S_ISDIR(status.st_mode)) || size == 0 || path[size - 1] == '/')
-        return file_fail(path, EISDIR, err);
+        return whole_file_fail(path, EISDIR, err);
     file->path = strdup(path);
     if (file->path == NULL)
-        return file_fail(path, ENOMEM, err);
+        return whole_file_fail(path, ENOMEM, err);
     if (there && !S_ISREG(status.st_mode))
         fd = open(path, O_WRONLY | O_CLOEXEC);
     else if (!there || access(path, W_OK) == 0)
@@ -76,7 +79,7 @@ int whole_file_open(struct whole_file *file, const char *path, struct lab_error 
     free(file->path);
     free(file->aside);
     *file = (struct whole_file){0};
-    return file_fail(path, code, err);
+    return whole_file_fail(path, code, err);
 }
 
 /* Gives the file its name aside if it has none yet: linkat() replaces nothing, rename() does. */
@@ -117,7 +120,7 @@ int whole_file_keep(struct whole_file *file, struct lab_error *err)
     if (r == 0 && file->aside != NULL && rename(file->aside, file->path) < 0)
         r = -errno;
     if (r < 0)
-        file_fail(file->path, -r, err);
+        whole_file_fail(file->path, -r, err);
     else
         file->named = false; /* it is where it belongs */
     whole_file_drop(file);

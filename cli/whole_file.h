@@ -21,6 +21,8 @@ struct whole_file {
 int whole_file_open(struct whole_file *file, const char *path, struct lab_error *err);
 /* Makes it appear, in the place of what was there. The file is closed in any case. */
 int whole_file_keep(struct whole_file *file, struct lab_error *err);
+/* -code, with a sentence that says what to do. */
+int whole_file_fail(const char *path, int code, struct lab_error *err);
 void whole_file_drop(struct whole_file *file); /* fine if never opened, or kept */
 
 #endif

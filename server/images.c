@@ -110,7 +110,10 @@ static int folder_add(struct image_folder *folder, int fd, const char *name, cha
 static int folder_open(DIR **dir, const char *path, struct lab_error *err)
 {
     *dir = opendir(path);
-    return *dir != NULL ? 0 : lab_fail(err, errno, "--images %s: %s", path, strerror(errno));
+    return *dir != NULL
+               ? 0
+               : lab_fail(err, errno, "--images %s: %s; name a folder of pictures that can be read",
+                          path, strerror(errno));
 }
 
 static int folder_is_none(const char *path, struct lab_error *err)
