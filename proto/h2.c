@@ -551,7 +551,8 @@ int h2_begin(struct h2 *h2)
 
 int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
 {
-    size_t slice = h2->worker->options.server ? H2_SLICE_BYTES : size;
+    bool server = h2->worker->options.server;
+    size_t slice = server ? H2_SLICE_BYTES : size;
 
     int r = h2_begin(h2);
     if (r < 0)
@@ -559,7 +560,8 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
     h2->heard = true;
     while (size > 0 && !h2->deaf) {
         size_t piece = size < slice ? size : slice;
-        h2_numbers_input(h2, data, piece);
+        if (server)
+            h2_numbers_input(h2, data, piece);
         ssize_t taken = nghttp2_session_mem_recv(h2->session, data, piece);
         if (taken < 0) {
             bool headers = taken == H2_TOO_MANY_CONTINUATIONS;
@@ -571,7 +573,7 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
                 h2_count(h2, headers ? H2_CLOSED_HEADERS : H2_CLOSED_PROTOCOL, 1);
             return taken == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
         }
-        if (h2->worker->options.server)
+        if (server)
             h2_numbers_taken(h2);
         data += piece;
         size -= piece;

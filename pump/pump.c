@@ -169,6 +169,7 @@ static INLINED void pump_pull(struct pump_conn *conn)
     }
 }
 
+/* Once for all who seldom pull: only a receive has it inlined. */
 static SELDOM void pump_pull_on(struct pump_conn *conn)
 {
     pump_pull(conn);
