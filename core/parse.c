@@ -22,10 +22,24 @@ struct unit {
 
 /* Tables end with a row whose name is NULL; the largest unit comes last. */
 static const struct unit size_units[] = {
-    {"", 1},           {"B", 1},          {"k", 1ull << 10},   {"K", 1ull << 10},
-    {"KiB", 1u << 10}, {"kB", 1000},      {"KB", 1000},        {"M", 1ull << 20},
-    {"MiB", 1u << 20}, {"MB", 1000000},   {"G", 1ull << 30},   {"GiB", 1ull << 30},
-    {"GB", NS_PER_S},  {"T", 1ull << 40}, {"TiB", 1ull << 40}, {"TB", 1000 * NS_PER_S},
+    {"", 1},
+    {"B", 1},
+    {"k", 1ull << 10},
+    {"K", 1ull << 10},
+    {"KiB", 1u << 10},
+    {"kB", 1000},
+    {"KB", 1000},
+    {"m", 1ull << 20},
+    {"M", 1ull << 20},
+    {"MiB", 1u << 20},
+    {"MB", 1000000},
+    {"g", 1ull << 30},
+    {"G", 1ull << 30},
+    {"GiB", 1ull << 30},
+    {"GB", NS_PER_S},
+    {"T", 1ull << 40},
+    {"TiB", 1ull << 40},
+    {"TB", 1000 * NS_PER_S},
     {NULL, 0},
 };
 

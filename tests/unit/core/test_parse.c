@@ -43,6 +43,8 @@ ParameterizedTestParameters(parse, reads)
         {SIZE, "16KB", 16000},
         {SIZE, "1M", 1048576},
         {SIZE, "1MiB", 1048576},
+        {SIZE, "1m", 1048576},
+        {SIZE, "2g", 2147483648},
         {SIZE, "1MB", 1000000},
         {SIZE, "2G", 2147483648},
         {SIZE, "2GiB", 2147483648},
