@@ -820,7 +820,7 @@ int main(int argc, char **argv)
 {
     char *buffer;
 
-    opt.rbuf = 1024 * KIB;
+    opt.rbuf = 128 * KIB;
     more_options = &http2_options;
     parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_VERIFY);
     load_images();
