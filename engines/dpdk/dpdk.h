@@ -182,6 +182,10 @@ int dpdk_wire_config(const struct engine_config *config, struct wire_config *wir
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
                     struct lab_error *err);
 void dpdk_place_close(struct dpdk_engine *e);
+/* How many connections may have windows twice as wide as lwIP's: as many as a quarter of the frames
+ * is enough for. One that finds none is lost, and TCP takes a second to notice. None where plain,
+ * rcvbuf or sndbuf says otherwise. */
+uint32_t dpdk_wide_most(const struct dpdk_options *options, const struct wire_config *wire);
 
 /* dpdk_table.c */
 int dpdk_probe(const struct engine_config *config, struct engine_caps *caps, struct lab_error *err);

@@ -31,6 +31,8 @@
 #define PLACE_RING  512u
 #define PLACE_MBUFS 8192u
 
+#define PLACE_HEADERS 40u /* of an IPv4 segment */
+
 static const uint8_t place_prefix6[8] = {0xfd, 0x4c, 0x61, 0x62};
 
 /* --- what the options come to --- */
@@ -249,15 +251,14 @@ static void place_window(struct dpdk_engine *e, uint32_t mtu)
     e->window_least = window >= 2ull * mtu ? (uint32_t)window / DPDK_WINDOW_PART : 0;
 }
 
-/* As many connections as a quarter of the frames is enough for: those that find none are lost, and
- * TCP takes a second to notice. */
-static uint32_t place_wide(const struct dpdk_engine *e, const struct wire_config *wire)
+uint32_t dpdk_wide_most(const struct dpdk_options *options, const struct wire_config *wire)
 {
-    const struct engine_common *common = &e->options.common;
+    const struct engine_common *common = &options->common;
+    uint32_t segment = wire->mtu - PLACE_HEADERS;
 
-    if (e->options.plain || common->rcvbuf != 0 || common->sndbuf != 0)
+    if (options->plain || common->rcvbuf != 0 || common->sndbuf != 0)
         return 0;
-    return wire->mbufs / 4 / (2 * DPDK_WINDOW / wire->mtu + 1);
+    return wire->mbufs / 4 / ((2 * DPDK_WINDOW + segment - 1) / segment);
 }
 
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
@@ -290,7 +291,7 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
         .mtu = wire.mtu,
         .direct = wire.driver == WIRE_MEMIF,
         .plain = e->options.plain,
-        .wide = place_wide(e, &wire),
+        .wide = dpdk_wide_most(&e->options, &wire),
     };
     r = stack_start(&stack, &e->how, err);
     if (r < 0) {

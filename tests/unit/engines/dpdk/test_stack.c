@@ -1,0 +1,476 @@
+/*
+ * TCP's own rules of the stack's room, over a wire that is made up: how many connections have wide
+ * windows, and what is acknowledged when. The test is the peer, and writes its segments by hand.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engines/dpdk/guard.h"
+#include "engines/dpdk/stack.h"
+
+#define BLOCKS      512u
+#define BLOCK_BYTES 2048u
+#define FRAME_BYTES 2048u
+#define CONNS       8u
+#define SENT_MOST   64u
+
+#define OWN       0xc6130001u /* 198.19.0.1 */
+#define PEER      0xc6120001u
+#define PORT      80u
+#define PEER_PORT 5000u
+#define MTU       1500u
+#define MSS       1460u
+#define SCALE     1u /* lwIP's, of the windows that it announces */
+#define LAZY      24576u
+#define BURSTS    8u
+#define NARROW    65535u
+#define WIDE      131070u
+
+#define HEADERS 54u
+#define FIN     0x01u
+#define SYN     0x02u
+#define RST     0x04u
+#define ACK     0x10u
+
+/* --- a wire that is made up --- */
+
+/* A segment that the stack has sent. */
+struct sent {
+    uint16_t to_port;
+    uint32_t sequence, acknowledged, window; /* as announced, unscaled */
+    uint8_t flags;
+};
+
+static struct sent sent[SENT_MOST];
+static unsigned sent_count;
+static unsigned char blocks[BLOCKS][BLOCK_BYTES] __attribute__((aligned(64)));
+static void *blocks_free[BLOCKS];
+static unsigned blocks_left, frames_out;
+
+const char *wire_blocks_low = (const char *)blocks;
+const char *wire_blocks_high = (const char *)blocks + sizeof(blocks);
+
+void *wire_block_new(size_t size)
+{
+    cr_assert_leq(size, BLOCK_BYTES);
+    return blocks_left > 0 ? blocks_free[--blocks_left] : NULL;
+}
+
+void wire_block_free(void *block)
+{
+    blocks_free[blocks_left++] = block;
+}
+
+struct wire_frame *wire_frame_new(size_t *room)
+{
+    struct wire_frame *frame = aligned_alloc(64, sizeof(*frame) + FRAME_BYTES);
+
+    cr_assert_not_null(frame);
+    memset(frame, 0, sizeof(*frame) + FRAME_BYTES);
+    frame->buf.data = (uint8_t *)(frame + 1);
+    *room = FRAME_BYTES;
+    frames_out++;
+    return frame;
+}
+
+void wire_frame_free(struct wire_frame *frame)
+{
+    frames_out--;
+    free(frame);
+}
+
+void wire_mac(const struct wire *wire, uint8_t mac[6])
+{
+    memcpy(mac, "\x02lab\0\x01", 6);
+}
+
+void guard_unmap_begins(void)
+{
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+static uint16_t get16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)(value >> 24);
+    at[1] = (uint8_t)(value >> 16);
+    at[2] = (uint8_t)(value >> 8);
+    at[3] = (uint8_t)value;
+}
+
+static void put16(uint8_t *at, uint32_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+/* What is no segment (the interface says that it is there) is of no interest. */
+void wire_send(struct wire *wire, void *block, const uint8_t *data, size_t size)
+{
+    const uint8_t *tcp = data + WIRE_HEADER + 20;
+
+    if (size < HEADERS || get16(data + 12) != 0x0800 || data[WIRE_HEADER + 9] != 6)
+        return;
+    cr_assert_lt(sent_count, SENT_MOST);
+    sent[sent_count++] = (struct sent){
+        .to_port = get16(tcp + 2),
+        .sequence = get32(tcp + 4),
+        .acknowledged = get32(tcp + 8),
+        .flags = tcp[13],
+        .window = get16(tcp + 14),
+    };
+}
+
+/* --- the peer --- */
+
+struct peer {
+    struct stack_conn *conn;
+    uint16_t port;
+    uint32_t sequence, acknowledged;
+    uint32_t received; /* bytes that the stack has handed up */
+    bool gone;
+};
+
+static struct peer peers[CONNS];
+static struct peer *accepting;
+
+static uint32_t sum16(const uint8_t *data, size_t size, uint32_t sum)
+{
+    for (size_t i = 0; i + 1 < size; i += 2)
+        sum += get16(data + i);
+    return size % 2 != 0 ? sum + ((uint32_t)data[size - 1] << 8) : sum;
+}
+
+static uint16_t folded(uint32_t sum)
+{
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+/* A segment of so many bytes after `options`, into the stack. */
+static void say(struct peer *peer, unsigned flags, const uint8_t *options, size_t options_size,
+                size_t size)
+{
+    size_t room, header = 20 + options_size;
+    struct wire_frame *frame = wire_frame_new(&room);
+    uint8_t *data = frame->buf.data, *ip = data + WIRE_HEADER, *tcp = ip + 20;
+
+    frame->buf.size = (uint32_t)(WIRE_HEADER + 20 + header + size);
+    cr_assert_leq(frame->buf.size, room);
+    put16(data + 12, 0x0800);
+    ip[0] = 0x45;
+    put16(ip + 2, (uint32_t)(20 + header + size));
+    ip[8] = 64;
+    ip[9] = 6;
+    put32(ip + 12, PEER);
+    put32(ip + 16, OWN);
+    put16(ip + 10, folded(sum16(ip, 20, 0)));
+    put16(tcp, peer->port);
+    put16(tcp + 2, PORT);
+    put32(tcp + 4, peer->sequence);
+    put32(tcp + 8, peer->acknowledged);
+    tcp[12] = (uint8_t)(header / 4 << 4);
+    tcp[13] = (uint8_t)flags;
+    put16(tcp + 14, 0xffff);
+    if (options_size > 0)
+        memcpy(tcp + 20, options, options_size);
+    memset(tcp + header, 'x', size);
+    put16(tcp + 16,
+          folded(sum16(tcp, header + size, sum16(ip + 12, 8, 6 + (uint32_t)(header + size)))));
+    peer->sequence += (uint32_t)size + ((flags & (SYN | FIN)) != 0);
+    stack_input(frame);
+}
+
+static void say_bytes(struct peer *peer, size_t size)
+{
+    say(peer, ACK, NULL, 0, size);
+}
+
+/* The last that was sent to it, since the books were closed; NULL: nothing. */
+static const struct sent *said_to(const struct peer *peer)
+{
+    const struct sent *last = NULL;
+
+    for (unsigned i = 0; i < sent_count; i++)
+        if (sent[i].to_port == peer->port)
+            last = &sent[i];
+    sent_count = 0;
+    return last;
+}
+
+static bool is_acknowledged(const struct peer *peer)
+{
+    const struct sent *last = said_to(peer);
+
+    if (last == NULL)
+        return false;
+    cr_assert_eq(last->acknowledged, peer->sequence, "%u bytes are left out",
+                 peer->sequence - last->acknowledged);
+    return true;
+}
+
+static void *on_accepted(void *listener_context, struct stack_conn *conn)
+{
+    accepting->conn = conn;
+    return accepting;
+}
+
+static void on_received(void *context, struct wire_frame *frame)
+{
+    ((struct peer *)context)->received += frame->buf.size;
+    wire_frame_free(frame);
+}
+
+static void on_gone(void *context, int err)
+{
+    ((struct peer *)context)->gone = true;
+}
+
+static void on_nothing(void *context)
+{
+}
+
+static const struct stack_events events = {
+    .accepted = on_accepted,
+    .connected = on_nothing,
+    .received = on_received,
+    .ended = on_nothing,
+    .acknowledged = on_nothing,
+    .gone = on_gone,
+};
+
+/* A stack that listens, and lets so many connections have wide windows. */
+static void start(uint32_t wide)
+{
+    const struct stack_config config = {
+        .events = &events,
+        .address.s_addr = htonl(OWN),
+        .prefix = 15,
+        .mtu = MTU,
+        .direct = true,
+        .wide = wide,
+    };
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+    struct addr addr = {.size = sizeof(in)}, bound;
+    struct stack_listener *listener;
+    struct lab_error err;
+    const char *how;
+
+    for (blocks_left = 0; blocks_left < BLOCKS; blocks_left++)
+        blocks_free[blocks_left] = blocks[blocks_left];
+    memcpy(&addr.sa, &in, sizeof(in));
+    int r = stack_start(&config, &how, &err);
+    cr_assert_eq(r, 0, "%s", err.text);
+    cr_assert_str_empty(how, "the shortcuts are off: %s", how);
+    r = stack_listen(&addr, NULL, &listener, &bound);
+    cr_assert_eq(r, 0, "listen: %s", strerror(-r));
+}
+
+static struct peer *meet_with(unsigned index, const uint8_t *options, size_t options_size)
+{
+    struct peer *peer = &peers[index];
+
+    *peer = (struct peer){.port = (uint16_t)(PEER_PORT + index), .sequence = 1000 * index};
+    accepting = peer;
+    say(peer, SYN, options, options_size, 0);
+    const struct sent *answer = said_to(peer);
+    cr_assert_not_null(answer);
+    cr_assert_eq(answer->flags & (SYN | ACK), SYN | ACK);
+    peer->acknowledged = answer->sequence + 1;
+    say(peer, ACK, NULL, 0, 0);
+    cr_assert_not_null(peer->conn);
+    said_to(peer);
+    return peer;
+}
+
+static struct peer *meet(unsigned index)
+{
+    /* MSS, no operation, a window scaled by 1. */
+    static const uint8_t options[] = {2, 4, MSS >> 8, MSS & 0xff, 1, 3, 3, 1};
+
+    return meet_with(index, options, sizeof(options));
+}
+
+/* --- windows --- */
+
+/* What it announces when two small segments have come, which it acknowledges at once. */
+static uint32_t window_of(struct peer *peer, unsigned scale)
+{
+    say_bytes(peer, 10);
+    say_bytes(peer, 10);
+    const struct sent *last = said_to(peer);
+    cr_assert_not_null(last);
+    return (last->window << scale) + 20;
+}
+
+static void expect_width(struct peer *peer, bool wide)
+{
+    uint32_t window = window_of(peer, SCALE);
+    size_t room = stack_room(peer->conn, UINT64_MAX);
+
+    if (wide) {
+        cr_assert_geq(window, WIDE - 2, "connection %u: %u", peer->port, window);
+        cr_assert_gt(room, NARROW);
+    } else {
+        cr_assert_leq(window, NARROW + 1, "connection %u: %u", peer->port, window);
+        cr_assert_leq(room, NARROW);
+    }
+}
+
+Test(stack, as_many_windows_are_wide_as_were_asked_for)
+{
+    start(3);
+    for (unsigned i = 0; i < 6; i++)
+        expect_width(meet(i), i < 3);
+}
+
+Test(stack, one_that_has_gone_makes_room_for_another_wide_window)
+{
+    start(2);
+    for (unsigned i = 0; i < 3; i++)
+        meet(i);
+    say(&peers[0], RST | ACK, NULL, 0, 0);
+    cr_assert(peers[0].gone);
+    expect_width(meet(3), false); /* two are there still, and it */
+    stack_abort(peers[1].conn);
+    stack_abort(peers[2].conn);
+    expect_width(meet(4), true);
+    expect_width(meet(5), false);
+}
+
+Test(stack, no_window_is_wide_where_none_was_asked_for)
+{
+    start(0);
+    expect_width(meet(0), false);
+}
+
+/* 16 bits cannot announce it. */
+Test(stack, no_window_is_wide_for_one_who_does_not_scale)
+{
+    static const uint8_t options[] = {2, 4, MSS >> 8, MSS & 0xff};
+
+    start(CONNS);
+    struct peer *peer = meet_with(0, options, sizeof(options));
+    cr_assert_leq(window_of(peer, 0), NARROW);
+    cr_assert_leq(stack_room(peer->conn, UINT64_MAX), NARROW);
+}
+
+/* --- acknowledgements --- */
+
+/* A full segment, alone in its burst or not the last of it. */
+static void say_full(struct peer *peer)
+{
+    say_bytes(peer, MSS);
+}
+
+Test(stack, full_segments_are_acknowledged_when_there_are_24_kib_of_them)
+{
+    start(CONNS);
+    struct peer *peer = meet(0);
+    for (unsigned turn = 0; turn < 3; turn++) {
+        uint32_t bytes = 0;
+        while (bytes + MSS < LAZY) {
+            say_full(peer);
+            bytes += MSS;
+            cr_assert_eq(sent_count, 0, "acknowledged after %u bytes", bytes);
+        }
+        say_full(peer);
+        cr_assert(is_acknowledged(peer), "not acknowledged after %u bytes", bytes + MSS);
+    }
+    cr_assert_eq(peer->received, 3 * 17 * MSS);
+}
+
+Test(stack, full_segments_are_acknowledged_when_nothing_more_has_come)
+{
+    start(CONNS);
+    struct peer *one = meet(0), *other = meet(1);
+    say_full(one);
+    say_full(one);
+    say_full(other);
+    stack_acknowledge(true);
+    cr_assert_eq(sent_count, 0);
+    stack_acknowledge(false);
+    cr_assert_eq(sent_count, 2, "%u segments to two peers", sent_count);
+    sent_count = 1;
+    cr_assert(sent[0].to_port == one->port || sent[0].to_port == other->port);
+    cr_assert(is_acknowledged(sent[0].to_port == one->port ? one : other));
+    stack_acknowledge(false);
+    cr_assert_eq(sent_count, 0, "acknowledged twice");
+}
+
+/* One's stream does not keep the other from its own. */
+Test(stack, full_segments_are_acknowledged_after_some_bursts_without_a_pause)
+{
+    start(CONNS);
+    struct peer *one = meet(0), *other = meet(1);
+    say_full(other);
+    for (unsigned burst = 1; burst < BURSTS; burst++) {
+        say_full(one);
+        stack_acknowledge(true);
+        cr_assert_eq(sent_count, 0, "acknowledged after %u bursts", burst);
+    }
+    say_full(one);
+    stack_acknowledge(true);
+    cr_assert_eq(sent_count, 2, "%u segments to two peers", sent_count);
+    for (unsigned i = 0; i < 2; i++)
+        cr_assert_eq(sent[i].acknowledged,
+                     sent[i].to_port == one->port ? one->sequence : other->sequence);
+    sent_count = 0;
+    /* And it counts anew. */
+    say_full(one);
+    for (unsigned burst = 1; burst < BURSTS; burst++)
+        stack_acknowledge(true);
+    cr_assert_eq(sent_count, 0);
+    stack_acknowledge(true);
+    cr_assert(is_acknowledged(one));
+}
+
+Test(stack, what_is_24_kib_is_nothing_that_is_owed)
+{
+    start(CONNS);
+    struct peer *peer = meet(0);
+    for (unsigned i = 0; i < 17; i++)
+        say_full(peer);
+    cr_assert(is_acknowledged(peer));
+    stack_acknowledge(false);
+    cr_assert_eq(sent_count, 0, "acknowledged twice");
+}
+
+/* Questions and answers go the library's way. */
+Test(stack, every_other_short_segment_is_acknowledged)
+{
+    start(CONNS);
+    struct peer *peer = meet(0);
+    for (unsigned i = 0; i < 6; i++) {
+        say_bytes(peer, 100);
+        cr_assert_eq(is_acknowledged(peer), i % 2 == 1, "segment %u", i);
+    }
+}
+
+/* Its memory may be another's by then. */
+Test(stack, one_that_has_gone_is_owed_nothing)
+{
+    start(CONNS);
+    struct peer *one = meet(0), *other = meet(1);
+    say_full(one);
+    say_full(other);
+    say(one, RST | ACK, NULL, 0, 0);
+    cr_assert(one->gone);
+    said_to(one);
+    struct peer *next = meet(2);
+    stack_acknowledge(false);
+    cr_assert_eq(sent_count, 1, "%u segments", sent_count);
+    cr_assert(is_acknowledged(other));
+    cr_assert_not(next->gone);
+    cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
+}
