@@ -27,7 +27,7 @@ struct pool_block {
     uint32_t class; /* 0: malloc's own */
     uint32_t unused;
 };
-static_assert(sizeof(struct pool_block) == 16, "what follows stays aligned");
+static_assert(sizeof(struct pool_block) == POOL_HEAD_BYTES, "what follows stays aligned");
 
 struct pool_slab {
     struct pool_slab *next;

@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define POOL_CLASS_LEAST 5u  /* 32 bytes, the block's own head of 16 included */
+#define POOL_HEAD_BYTES  16u /* before each block, of its class */
+#define POOL_CLASS_LEAST 5u  /* 32 bytes, the head included */
 #define POOL_CLASS_MOST  22u /* 4 MiB; what is larger comes from malloc each time */
 
 struct pool_block;

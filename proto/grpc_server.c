@@ -67,8 +67,15 @@ static void call_answer(struct grpc_call *call)
 uint8_t *grpc_call_reply(struct grpc_call *call, size_t size)
 {
     size_t whole = GRPC_PREFIX_BYTES + size;
-    struct grpc_chunk *chunk = pool_take(call_pool(call), sizeof(*chunk) + whole);
+    uint64_t waits = call->stream.body_left;
+    uint32_t most = grpc_call_worker(call)->limits.replies_bytes;
 
+    if (waits > 0 && waits + whole > most) {
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED,
+                         "answers of more than %u bytes that were not taken", most);
+        return NULL;
+    }
+    struct grpc_chunk *chunk = pool_take(call_pool(call), sizeof(*chunk) + whole);
     if (chunk == NULL) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for the answer");
         return NULL;
@@ -238,7 +245,7 @@ static void server_headers(struct h2_stream *stream)
 static int call_message(void *context, bool compressed, uint32_t size)
 {
     struct grpc_call *call = context;
-    uint32_t most = grpc_call_worker(call)->message_bytes;
+    uint32_t most = grpc_call_worker(call)->limits.message_bytes;
 
     if (compressed && call->encoded)
         grpc_call_finish(call, GRPC_UNIMPLEMENTED, "messages must not be compressed");
@@ -251,7 +258,7 @@ static int call_message(void *context, bool compressed, uint32_t size)
         grpc_call_finish(call, GRPC_INTERNAL, "more than one message");
     if (call->finished)
         return -ECANCELED;
-    call->message = pool_resize(call_pool(call), call->message, size + 1);
+    call->message = pool_resize(call_pool(call), call->message, (size_t)size + 1);
     if (call->message == NULL) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for a message");
         return -ENOMEM;
@@ -386,11 +393,11 @@ static const struct h2_events server_events = {
 /* --- connections --- */
 
 int grpc_worker_open(struct grpc_worker *worker, const struct h2_options *options,
-                     uint32_t message_bytes, const struct grpc_method *const *methods,
+                     const struct grpc_limits *limits, const struct grpc_method *const *methods,
                      struct meter *meter)
 {
     worker->methods = methods;
-    worker->message_bytes = message_bytes;
+    worker->limits = *limits;
     return h2_worker_open(&worker->h2, options, &server_events, meter);
 }
 

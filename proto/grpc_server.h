@@ -53,13 +53,19 @@ enum grpc_metric {
             "calls that ended before their answer was sent"                                        \
     }
 
+/* What a call may cost at most. */
+struct grpc_limits {
+    uint32_t message_bytes; /* a request's message */
+    uint32_t replies_bytes; /* answers by grpc_call_reply that wait; a first one always may */
+};
+
 struct grpc_worker {
     struct h2_worker h2;                      /* first */
     const struct grpc_method *const *methods; /* NULL-terminated */
-    uint32_t message_bytes;                   /* of a request's message, at most */
+    struct grpc_limits limits;
 };
 int grpc_worker_open(struct grpc_worker *worker, const struct h2_options *options,
-                     uint32_t message_bytes, const struct grpc_method *const *methods,
+                     const struct grpc_limits *limits, const struct grpc_method *const *methods,
                      struct meter *meter); /* -ENOMEM */
 void grpc_worker_close(struct grpc_worker *worker);
 
@@ -99,7 +105,7 @@ static inline struct grpc_worker *grpc_call_worker(struct grpc_call *call)
     return (struct grpc_worker *)call->stream.h2->worker;
 }
 /* Room for a message of size bytes, to be filled at once; it goes out after this. NULL: no memory,
- * and the call has failed. */
+ * or too much waits to be taken, and the call has failed. */
 uint8_t *grpc_call_reply(struct grpc_call *call, size_t size);
 /* So many bytes, with the prefixes of their messages, come from method->piece. Once a call. */
 void grpc_call_stream(struct grpc_call *call, uint64_t bytes);

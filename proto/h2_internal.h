@@ -2,6 +2,7 @@
 #ifndef LAB_PROTO_H2_INTERNAL_H
 #define LAB_PROTO_H2_INTERNAL_H
 
+#include <assert.h>
 #include <nghttp2/nghttp2.h>
 
 #include "proto/h2.h"
@@ -13,8 +14,10 @@
 
 struct h2_block {
     struct h2_block *next;
-    uint8_t bytes[H2_BLOCK_BYTES - 16];
+    bool body; /* some of what went out with it is of a body */
+    uint8_t bytes[H2_BLOCK_BYTES - POOL_HEAD_BYTES - sizeof(void *) - sizeof(bool)];
 };
+static_assert(sizeof(struct h2_block) + POOL_HEAD_BYTES == H2_BLOCK_BYTES, "no larger class");
 
 /* nghttp2's callbacks of the sending side. */
 ssize_t h2_read_body(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t length,

@@ -108,6 +108,7 @@ ssize_t h2_read_body(nghttp2_session *session, int32_t stream_id, uint8_t *buf, 
         taken += body_put(h2, stream, most - taken);
     }
     if (taken > 0) {
+        w->block->body = true;
         stream->body_left -= taken;
         if (stream->body_left == 0)
             h2->bodies--;
@@ -209,6 +210,14 @@ static void output_stall(struct h2 *h2, struct proto_output *out, bool stalled)
     out->time = true;
 }
 
+/* While bodies wait, only bytes of bodies are progress: who keeps us busy with PINGs, and takes
+ * nothing of what it asked for, is stuck. */
+static void output_progress(struct h2 *h2, const struct h2_block *block)
+{
+    if (block->body || h2->bodies == 0)
+        h2->progress++;
+}
+
 int h2_output(struct h2 *h2, struct proto_output *out)
 {
     struct h2_writer *w = &h2->writer;
@@ -223,6 +232,7 @@ int h2_output(struct h2 *h2, struct proto_output *out)
     *w = (struct h2_writer){.out = out, .block = block_take(h2->worker)};
     if (w->block == NULL)
         return -ENOMEM;
+    w->block->body = false;
     r = output_fill(h2);
     if (r >= 0) {
         output_stall(h2, out, r == 0 && h2->bodies > 0);
@@ -240,8 +250,8 @@ int h2_output(struct h2 *h2, struct proto_output *out)
         block_give(h2->worker, w->block);
         return r < 0 ? r : 0;
     }
-    h2->progress++;
     h2->blocks_out++;
+    output_progress(h2, w->block);
     out->cookie = (uint64_t)(uintptr_t)w->block;
     return (int)w->count;
 }
@@ -250,9 +260,10 @@ bool h2_sent(struct h2 *h2, uint64_t cookie, unsigned what)
 {
     if (!(what & PROTO_RELEASED))
         return false;
-    block_give(h2->worker, (struct h2_block *)(uintptr_t)cookie);
+    struct h2_block *block = (struct h2_block *)(uintptr_t)cookie;
+    output_progress(h2, block);
+    block_give(h2->worker, block);
     h2->blocks_out--;
-    h2->progress++;
     bool starved = h2->starved;
     h2->starved = false;
     return starved;

@@ -331,7 +331,7 @@ static int call_message(void *context, bool compressed, uint32_t size)
     }
     if (call->messages > 0)
         return call_fails(call, "wrong-count", "more than one message in a unary answer");
-    call->message = pool_resize(&worker->h2.pool, call->message, size + 1);
+    call->message = pool_resize(&worker->h2.pool, call->message, (size_t)size + 1);
     call->message_size = size;
     call->message_got = 0;
     return call->message != NULL ? 0 : call_fails(call, "no-memory", "no memory for a message");

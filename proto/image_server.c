@@ -239,7 +239,7 @@ static void allocator_give(void *context, void *memory)
 }
 
 int image_worker_open(struct image_worker *worker, const struct h2_options *options,
-                      uint32_t message_bytes, const struct image_set *images,
+                      const struct grpc_limits *limits, const struct image_set *images,
                       bool unknown_not_found, struct meter *meter)
 {
     bool flat = images->contract == IMAGE_FLAT;
@@ -251,8 +251,8 @@ int image_worker_open(struct image_worker *worker, const struct h2_options *opti
     };
     int r = list_open(worker);
     if (r == 0)
-        r = grpc_worker_open(&worker->grpc, options, message_bytes,
-                             flat ? flat_methods : nested_methods, meter);
+        r = grpc_worker_open(&worker->grpc, options, limits, flat ? flat_methods : nested_methods,
+                             meter);
     if (r < 0) {
         free(worker->list);
         worker->list = NULL;

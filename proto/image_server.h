@@ -30,7 +30,7 @@ struct image_worker {
     bool unknown_not_found; /* a name that is not there fails the call; else it is left out */
 };
 int image_worker_open(struct image_worker *worker, const struct h2_options *options,
-                      uint32_t message_bytes, const struct image_set *images,
+                      const struct grpc_limits *limits, const struct image_set *images,
                       bool unknown_not_found, struct meter *meter); /* -ENOMEM */
 void image_worker_close(struct image_worker *worker);
 

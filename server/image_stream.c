@@ -16,7 +16,7 @@
 struct image_serve_options {
     char images[OPTION_TEXT_MAX];
     int contract, unknown;
-    uint64_t window_bytes, frame_bytes, streams_max, message_bytes;
+    uint64_t window_bytes, frame_bytes, streams_max, message_bytes, replies_bytes;
     uint64_t header_bytes, header_frames, resets_per_s, controls_per_s;
     uint64_t handshake_ns, keepalive_ns, keepalive_timeout_ns, stall_ns, request_ns;
 };
@@ -66,6 +66,14 @@ static const struct option_def image_options[] = {
      .min = 1,
      .max = 64u << 20,
      .help = "largest message of a request",
+     OF_LIMITS},
+    {.name = "replies-max",
+     .type = OPTION_SIZE,
+     .offset = FIELD(replies_bytes),
+     .fallback = "64KiB",
+     .min = 1,
+     .max = 64u << 20,
+     .help = "answers of a call of many messages that wait to be taken; more fail it",
      OF_LIMITS},
     {.name = "headers-max",
      .type = OPTION_SIZE,
@@ -218,8 +226,13 @@ static int image_stream_worker_open(void **shared, void *process, const void *op
         .request_ns = serve->request_ns,
     };
 
-    if (worker == NULL || image_worker_open(worker, &h2, (uint32_t)serve->message_bytes,
-                                            &images->set, serve->unknown != 0, meter) < 0) {
+    const struct grpc_limits limits = {
+        .message_bytes = (uint32_t)serve->message_bytes,
+        .replies_bytes = (uint32_t)serve->replies_bytes,
+    };
+
+    if (worker == NULL ||
+        image_worker_open(worker, &h2, &limits, &images->set, serve->unknown != 0, meter) < 0) {
         free(worker);
         return -ENOMEM;
     }

@@ -14,6 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
 
+static const struct grpc_limits limits = {.message_bytes = 65536, .replies_bytes = 65536};
 static const struct h2_options options = {
     .server = true,
     .window_bytes = 65535,
@@ -77,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size--;
     if (images_open(&set, flat ? IMAGE_FLAT : IMAGE_NESTED, pictures, pictures_count) < 0 ||
         meter_open(&meter, image_server_metrics) < 0 ||
-        image_worker_open(&worker, &options, 65536, &set, flat, &meter) < 0)
+        image_worker_open(&worker, &options, &limits, &set, flat, &meter) < 0)
         abort();
     grpc_server_open(&server, &worker.grpc);
     bool goes_on = grpc_server_proto.tick(&server, now_ns, &next_ns) >= 0 && pull(&server);

@@ -166,14 +166,17 @@ struct h2_options server_options(void)
     };
 }
 
+const struct grpc_limits server_limits = {.message_bytes = 65536, .replies_bytes = 65536};
+
 void server_open(struct server_rig *rig, const struct h2_options *options,
                  enum image_contract contract, bool not_found)
 {
     memset(rig, 0, sizeof(*rig));
     cr_assert_eq(images_open(&rig->set, contract, pictures, pictures_count), 0);
     cr_assert_eq(meter_open(&rig->meter, image_server_metrics), 0);
-    cr_assert_eq(image_worker_open(&rig->worker, options, 65536, &rig->set, not_found, &rig->meter),
-                 0);
+    cr_assert_eq(
+        image_worker_open(&rig->worker, options, &server_limits, &rig->set, not_found, &rig->meter),
+        0);
     grpc_server_open(&rig->server, &rig->worker.grpc);
     side_open(&rig->side, &grpc_server_proto, &rig->server);
 }

@@ -42,6 +42,7 @@ struct server_rig {
     struct meter meter;
 };
 struct h2_options server_options(void);
+extern const struct grpc_limits server_limits;
 void server_open(struct server_rig *rig, const struct h2_options *options,
                  enum image_contract contract, bool not_found);
 void server_close(struct server_rig *rig);

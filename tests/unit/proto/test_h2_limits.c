@@ -205,7 +205,8 @@ Test(h2_limits, a_stream_of_requests_may_take_its_time)
     cr_assert_eq(server_count(&rig, H2_SLOW), 0);
 }
 
-Test(h2_limits, who_takes_nothing_of_what_it_asked_for_is_closed)
+/* A call for a picture, on a connection that takes none of it. */
+static void ask_without_window(void)
 {
     struct bytes *block = calloc(1, sizeof(*block));
     struct bytes *names = calloc(1, sizeof(*names));
@@ -219,10 +220,38 @@ Test(h2_limits, who_takes_nothing_of_what_it_asked_for_is_closed)
     free(names);
     feed();
     cr_assert_eq(server_count(&rig, H2_STALLS), 1);
+}
+
+Test(h2_limits, who_takes_nothing_of_what_it_asked_for_is_closed)
+{
+    ask_without_window();
     for (unsigned i = 0; i < 3; i++)
         side_time(&rig.side, rig.side.now_ns + 31000000000);
     cr_assert_eq(rig.side.err, -ETIMEDOUT);
     cr_assert_eq(server_count(&rig, H2_CLOSED_STALLED), 1);
+}
+
+Test(h2_limits, who_pings_and_takes_nothing_of_what_it_asked_for_is_closed)
+{
+    ask_without_window();
+    for (unsigned i = 0; i < 8 && rig.side.err == 0; i++) {
+        frame(PING, 0, 0, "12345678", 8);
+        feed();
+        side_time(&rig.side, rig.side.now_ns + 10000000000);
+    }
+    cr_assert_eq(rig.side.err, -ETIMEDOUT);
+    cr_assert_eq(server_count(&rig, H2_CLOSED_STALLED), 1);
+}
+
+Test(h2_limits, who_takes_a_little_at_a_time_stays)
+{
+    ask_without_window();
+    for (unsigned i = 0; i < 8; i++) {
+        frame(WINDOW_UPDATE, 0, 1, "\0\0\0\1", 4);
+        feed();
+        side_time(&rig.side, rig.side.now_ns + 20000000000);
+        cr_assert_eq(rig.side.err, 0, "step %u", i);
+    }
 }
 
 /* A call for 4000 pictures, in frames that fit. */
@@ -267,6 +296,47 @@ Test(h2_limits, calls_whose_answers_are_not_read_cost_4_bytes_a_name)
     uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
     cr_assert_leq(grown, blocks + session + 4 * request + 100 * call, "%llu bytes",
                   (unsigned long long)grown);
+}
+
+/* Answers are longer than what asks for them, which our window lets through. */
+Test(h2_limits, answers_that_are_not_taken_end_a_stream_of_questions)
+{
+    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    frame(DATA, 0, 1, question + 2, sizeof(question) - 3); /* two bytes have come */
+    for (unsigned i = 0; i < 400; i++) {
+        frame(DATA, 0, 1, question, sizeof(question) - 1);
+        feed();
+    }
+    cr_assert_eq(rig.side.err, 0);
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
+    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
+    cr_assert_leq(grown, 1u << 20, "%llu bytes", (unsigned long long)grown);
+    /* What was answered before comes, and then why no more does. */
+    frame(WINDOW_UPDATE, 0, 1, "\0\x0f\0\0", 4);
+    frame(WINDOW_UPDATE, 0, 0, "\0\x0f\0\0", 4);
+    feed();
+    cr_assert_eq(count_frames(&rig.side, HEADERS), 2);
+    cr_assert_eq(last_reset(&rig.side, NULL), H2_NO_ERROR);
+}
+
+Test(h2_limits, as_many_questions_as_one_likes_whose_answers_are_taken)
+{
+    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
+
+    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    frame(DATA, 0, 1, question + 2, sizeof(question) - 3);
+    for (unsigned i = 0; i < 400; i++) {
+        frame(DATA, 0, 1, question, sizeof(question) - 1);
+        frame(WINDOW_UPDATE, 0, 1, "\0\0\x10\0", 4);
+        frame(WINDOW_UPDATE, 0, 0, "\0\0\x10\0", 4);
+        feed();
+    }
+    cr_assert_eq(rig.side.err, 0);
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 0);
 }
 
 /* What a connection holds that reads nothing is bounded, whatever it asks for. */

@@ -342,6 +342,35 @@ Test(image_pair, a_message_beyond_the_limit_is_refused, .timeout = 10)
     pair_close(pair);
 }
 
+/* One byte more would be none at all. */
+Test(image_pair, the_longest_message_that_can_be_said_is_gathered, .timeout = 10)
+{
+    struct image_client_config config = {
+        .list = true, .images_per_op = 1, .message_bytes = UINT32_MAX};
+    struct pair *pair = pair_open(&config, 1u << 20, 1);
+    struct bytes *in = calloc(1, sizeof(*in)), *block = calloc(1, sizeof(*block));
+    static const char noise[16384] = "some of it";
+
+    image_client_ask(&pair->client, 0);
+    side_pull(&pair->side);
+    put_field(block, ":status", "200");
+    put_field(block, "content-type", "application/grpc");
+    put_frame(in, 4, 0, 0, "", 0);
+    put_frame(in, 4, 1, 0, "", 0);
+    put_frame(in, 1, 4, 1, block->data, block->size);
+    put_frame(in, 0, 0, 1, "\0\xff\xff\xff\xff", 5);
+    for (unsigned i = 0; i < 8; i++)
+        put_frame(in, 0, 0, 1, noise, sizeof(noise));
+    side_feed(&pair->side, in->data, in->size);
+    cr_assert_eq(pair->side.err, 0);
+    /* Where there is not so much memory, that is what is said. */
+    cr_assert(pair->heard.failed == 0 || strcmp(pair->heard.kind, "no-memory") == 0, "%s",
+              pair->heard.kind);
+    pair_close(pair);
+    free(block);
+    free(in);
+}
+
 Test(image_pair, an_unknown_name_fails_the_call_or_is_left_out, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 16u << 20, 1);
