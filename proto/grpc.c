@@ -40,19 +40,13 @@ bool grpc_status_parse(const uint8_t *text, size_t size, unsigned *status)
     return size > 0;
 }
 
-enum grpc_status grpc_status_of_http(unsigned http_status)
+bool grpc_is_content_type(const uint8_t *value, size_t size)
 {
-    switch (http_status) {
-    case 400: return GRPC_INTERNAL;
-    case 401: return GRPC_UNAUTHENTICATED;
-    case 403: return GRPC_PERMISSION_DENIED;
-    case 404: return GRPC_UNIMPLEMENTED;
-    case 429:
-    case 502:
-    case 503:
-    case 504: return GRPC_UNAVAILABLE;
-    default: return GRPC_UNKNOWN;
-    }
+    static const char type[] = "application/grpc";
+    size_t least = sizeof(type) - 1;
+
+    return size >= least && memcmp(value, type, least) == 0 &&
+           (size == least || value[least] == '+' || value[least] == ';');
 }
 
 static const char hex_digits[] = "0123456789ABCDEF";
@@ -127,6 +121,8 @@ bool grpc_timeout_parse(const uint8_t *text, size_t size, uint64_t *ns)
     }
     if (__builtin_mul_overflow(value, unit, ns))
         *ns = UINT64_MAX;
+    if (value == 0)
+        *ns = 1; /* it is over at once, and 0 is no time-out */
     return true;
 }
 

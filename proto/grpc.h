@@ -38,15 +38,15 @@ const char *grpc_status_kind(unsigned status);
 /* Digits as in grpc-status; false: it is none, or too large. */
 bool grpc_status_parse(const uint8_t *text, size_t size, unsigned *status);
 
-/* What stands for HTTP's status where a server is no gRPC server. */
-enum grpc_status grpc_status_of_http(unsigned http_status);
+/* application/grpc, with or without +proto or parameters. */
+bool grpc_is_content_type(const uint8_t *value, size_t size);
 
 /* Percent-encodes into out, cut to out_size; returns bytes written, no NUL. */
 size_t grpc_message_encode(const char *text, uint8_t *out, size_t out_size);
 /* The opposite, NUL-terminated and cut to out_size; what is no such encoding stays as it is. */
 void grpc_message_decode(const uint8_t *text, size_t size, char *out, size_t out_size);
 
-/* `grpc-timeout`: one to eight digits and one of HMSmun. False: it is none. */
+/* `grpc-timeout`: one to eight digits and one of HMSmun. At least 1 ns. False: it is none. */
 bool grpc_timeout_parse(const uint8_t *text, size_t size, uint64_t *ns);
 
 uint8_t *grpc_put_prefix(uint8_t *at, uint32_t size);

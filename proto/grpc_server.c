@@ -167,16 +167,6 @@ static bool is_text(const uint8_t *data, size_t size, const char *text)
     return size == strlen(text) && memcmp(data, text, size) == 0;
 }
 
-/* application/grpc, with or without +proto or parameters. */
-static bool is_grpc(const uint8_t *value, size_t size)
-{
-    static const char type[] = "application/grpc";
-    size_t least = sizeof(type) - 1;
-
-    return size >= least && memcmp(value, type, least) == 0 &&
-           (size == least || value[least] == '+' || value[least] == ';');
-}
-
 static void call_path(struct grpc_call *call, const uint8_t *value, size_t size)
 {
     const struct grpc_method *const *methods = grpc_call_worker(call)->methods;
@@ -200,7 +190,7 @@ static void server_header(struct h2_stream *stream, const uint8_t *name, size_t 
     else if (is_text(name, name_size, ":method"))
         call->post = is_text(value, value_size, "POST");
     else if (is_text(name, name_size, "content-type"))
-        call->grpc = is_grpc(value, value_size);
+        call->grpc = grpc_is_content_type(value, value_size);
     else if (is_text(name, name_size, "grpc-encoding"))
         call->encoded = !is_text(value, value_size, "identity");
     else if (is_text(name, name_size, "grpc-timeout"))

@@ -58,7 +58,7 @@ static void count_reset(struct h2 *h2)
         h2_fail(h2, NGHTTP2_ENHANCE_YOUR_CALM, H2_CLOSED_RESETS);
 }
 
-static void count_control(struct h2 *h2)
+void h2_count_control(struct h2 *h2)
 {
     if (!h2->worker->options.server)
         return;
@@ -74,7 +74,7 @@ static void count_answer(struct h2 *h2)
     if (h2->credit > 0)
         h2->credit--;
     else
-        count_control(h2);
+        h2_count_control(h2);
 }
 
 /* --- a window that grows --- */
@@ -204,8 +204,6 @@ static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
         h2_numbers_data(h2, hd);
     else
         h2_held_arrives(h2, stream, hd->length);
-    if (hd->length == 0 && !(hd->flags & NGHTTP2_FLAG_END_STREAM))
-        count_control(h2);
 }
 
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
@@ -216,7 +214,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         if (++h2->continuations >= h2->worker->options.continuations)
             h2_fail(h2, NGHTTP2_ENHANCE_YOUR_CALM, H2_CLOSED_HEADERS);
         if (hd->length == 0)
-            count_control(h2);
+            h2_count_control(h2);
     } else if (hd->type == NGHTTP2_HEADERS) {
         h2->continuations = 0;
         h2_numbers_headers(h2, hd);
@@ -224,8 +222,8 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         begin_data(h2, hd);
     } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
-    } else if (hd->type == NGHTTP2_PRIORITY || hd->type > NGHTTP2_CONTINUATION) {
-        count_control(h2);
+    } else if (hd->type == NGHTTP2_PRIORITY) {
+        h2_count_control(h2);
     }
     return 0;
 }
@@ -262,6 +260,12 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     h2->header_bytes += (uint32_t)(name_size + value_size + 32);
     if (h2->header_bytes > most * H2_BOMB)
         h2_fail(h2, NGHTTP2_ENHANCE_YOUR_CALM, H2_CLOSED_HEADERS);
+    /* The status is the first of a block: RFC 9113, 8.3. */
+    if (!h2->worker->options.server && !stream->in_trailers && name_size == 7 &&
+        memcmp(name, ":status", 7) == 0)
+        stream->interim = value_size == 3 && value[0] == '1';
+    if (stream->interim)
+        return 0;
     if (h2->header_bytes > most)
         stream->oversized = true;
     else
@@ -297,17 +301,40 @@ static void received_settings(struct h2 *h2, const nghttp2_frame *frame)
     if (frame->hd.flags & NGHTTP2_FLAG_ACK)
         return;
     h2->greeted = true;
-    count_control(h2);
+    h2_count_control(h2);
 }
 
 static void received_ping(struct h2 *h2, const nghttp2_frame *frame)
 {
+    count_answer(h2); /* ours are few: whoever answers more PINGs than were sent floods, too */
     if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
-        count_answer(h2);
-    else if (memcmp(frame->ping.opaque_data, drain_mark, sizeof(drain_mark)) == 0)
+        return;
+    if (memcmp(frame->ping.opaque_data, drain_mark, sizeof(drain_mark)) == 0)
         drain_finally(h2);
     else
         window_measured(h2);
+}
+
+static void received_goaway(struct h2 *h2, const nghttp2_goaway *goaway)
+{
+    size_t size = 0;
+
+    h2->goaway = true;
+    h2->goaway_code = goaway->error_code;
+    for (; size < goaway->opaque_data_len && size + 1 < sizeof(h2->goaway_text); size++) {
+        uint8_t byte = goaway->opaque_data[size];
+        h2->goaway_text[size] = byte >= 0x20 && byte <= 0x7e ? (char)byte : '?';
+    }
+    h2->goaway_text[size] = '\0';
+}
+
+/* Nothing, or padding alone. */
+static void received_data(struct h2 *h2, struct h2_stream *stream, const nghttp2_frame *frame)
+{
+    if (frame->hd.length == frame->data.padlen && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        h2_count_control(h2);
+    if (!h2->worker->options.server)
+        h2_held_arrived(h2, stream);
 }
 
 static void received_on_stream(struct h2 *h2, struct h2_stream *stream, const nghttp2_frame *frame)
@@ -315,6 +342,10 @@ static void received_on_stream(struct h2 *h2, struct h2_stream *stream, const ng
     const struct h2_events *events = h2->worker->events;
     int32_t id = stream->id;
 
+    if (stream->interim) {
+        stream->interim = false;
+        return;
+    }
     stream->ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (stream->ended)
         h2_stream_unawait(stream);
@@ -341,12 +372,12 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         h2_numbers_reset(h2, frame->hd.stream_id);
         count_reset(h2);
         break;
-    case NGHTTP2_GOAWAY: h2->goaway = true; break;
+    case NGHTTP2_GOAWAY: received_goaway(h2, &frame->goaway); break;
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
         stream = h2_stream_of(h2, frame->hd.stream_id);
-        if (frame->hd.type == NGHTTP2_DATA && !h2->worker->options.server)
-            h2_held_arrived(h2, stream);
+        if (frame->hd.type == NGHTTP2_DATA)
+            received_data(h2, stream, frame);
         if (stream != NULL && !h2->deaf)
             received_on_stream(h2, stream, frame);
         break;

@@ -47,9 +47,10 @@ struct h2_options {
     uint32_t header_bytes;  /* of a header block, as RFC 9113 counts them */
     uint32_t continuations; /* frames of a header block */
     uint32_t resets_per_s;  /* streams that the other end resets, or makes us reset */
-    uint32_t controls_per_s; /* PING, SETTINGS, empty and unknown frames, idle WINDOW_UPDATEs */
-    uint64_t handshake_ns;   /* from the connection to the other end's SETTINGS */
-    uint64_t keepalive_ns;   /* ask by PING after so long a silence; 0: never */
+    uint32_t
+        controls_per_s;    /* PING, SETTINGS, empty and unknown frames, idle WINDOW_UPDATEs, ... */
+    uint64_t handshake_ns; /* from the connection to the other end's SETTINGS */
+    uint64_t keepalive_ns; /* ask by PING after so long a silence; 0: never */
     uint64_t keepalive_timeout_ns; /* ... and close when it is not answered within that */
     uint64_t stall_ns;   /* close when nothing that waits could be sent for so long; 0: never */
     uint64_t request_ns; /* server: from a request's first byte to its last; 0: for ever */
@@ -140,6 +141,7 @@ struct h2_stream {
     struct h2_stream *next, *previous; /* of the connection's */
     int32_t id;                        /* 0: not begun */
     bool in_trailers;                  /* the other end's first header block was whole */
+    bool interim;                      /* client: the present block is a 1xx answer */
     bool oversized;        /* its headers were larger than header_bytes: some are left out */
     bool ended;            /* the other end has sent all */
     bool awaited;          /* server: it is to do so in time */
@@ -225,8 +227,10 @@ struct h2 {
     bool heard, greeted;    /* something came; the other end's SETTINGS did */
     bool deaf;              /* what still comes is ignored: the connection ends */
     bool noticed, draining; /* we go away: said so; named the last stream */
-    bool goaway;            /* the other end goes away */
-    bool wants_time;        /* tick() is to be called */
+    bool goaway;            /* the other end goes away: why, and what it said */
+    uint32_t goaway_code;
+    char goaway_text[64];
+    bool wants_time; /* tick() is to be called */
     /* Time: all of it is told by tick(). */
     uint64_t heard_ns, greet_until_ns, ping_until_ns, counting_until_ns;
     bool stalled; /* flow control holds all that there is to send */

@@ -28,6 +28,9 @@ ssize_t h2_data_length(nghttp2_session *session, uint8_t type, int32_t stream_id
                        int32_t session_window, int32_t stream_window, uint32_t frame_most,
                        void *user);
 
+/* Server: a frame that asks for nothing came; so many a second, and the connection ends. */
+void h2_count_control(struct h2 *h2);
+
 /* NULL: none, or not any more. */
 struct h2_stream *h2_stream_look_up(struct h2 *h2, int32_t id);
 static inline struct h2_stream *h2_stream_of(struct h2 *h2, int32_t id)

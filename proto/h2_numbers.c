@@ -6,10 +6,10 @@
  * left out, is another matter: whoever goes on there breaks the protocol. So these are kept: a
  * bit for each of the newest streams.
  *
- * HEADERS are told to a callback of ours. DATA on a stream that is over are not, they are dropped
- * without a word. So the heads of frames are walked here too, in step with the library: of the
- * DATA frames that it tells of, each is the next in the walk, and what the walk meets between
- * them was dropped.
+ * HEADERS are told to a callback of ours. DATA on a stream that is over are not, nor are frames of
+ * types that the library does not know: they are dropped without a word. So the heads of frames are
+ * walked here too, in step with the library: of the DATA frames that it tells of, each is the next
+ * in the walk, and what the walk meets between them was dropped.
  */
 #include <string.h>
 
@@ -149,13 +149,14 @@ static const uint8_t *next_head(struct h2_numbers *numbers)
     return head;
 }
 
-/* The next DATA frame's, and its stream. */
-static const uint8_t *next_data(struct h2_numbers *numbers, uint32_t *id)
+/* The next DATA frame's, and its stream. Frames of unknown types are passed, and counted. */
+static const uint8_t *next_data(struct h2 *h2, uint32_t *id)
 {
     const uint8_t *head;
 
-    while ((head = next_head(numbers)) != NULL && head[3] != NGHTTP2_DATA)
-        ;
+    while ((head = next_head(&h2->numbers)) != NULL && head[3] != NGHTTP2_DATA)
+        if (head[3] > NGHTTP2_CONTINUATION)
+            h2_count_control(h2);
     if (head != NULL)
         *id = (uint32_t)(head[5] & 0x7f) << 24 | (uint32_t)head[6] << 16 | (uint32_t)head[7] << 8 |
               head[8];
@@ -164,10 +165,14 @@ static const uint8_t *next_data(struct h2_numbers *numbers, uint32_t *id)
 
 static void data_was_dropped(struct h2 *h2, const uint8_t *head, uint32_t id)
 {
+    bool empty = head[0] == 0 && head[1] == 0 && head[2] == 0;
+
     if (h2_stream_of(h2, (int32_t)id) == NULL)
         check_ended(h2, id);
     if (head[4] & NGHTTP2_FLAG_END_STREAM)
         note_ended(&h2->numbers, id);
+    else if (empty)
+        h2_count_control(h2);
 }
 
 void h2_numbers_data(struct h2 *h2, const nghttp2_frame_hd *hd)
@@ -175,7 +180,7 @@ void h2_numbers_data(struct h2 *h2, const nghttp2_frame_hd *hd)
     const uint8_t *head;
     uint32_t id;
 
-    while ((head = next_data(&h2->numbers, &id)) != NULL && id != (uint32_t)hd->stream_id)
+    while ((head = next_data(h2, &id)) != NULL && id != (uint32_t)hd->stream_id)
         data_was_dropped(h2, head, id);
     if (hd->flags & NGHTTP2_FLAG_END_STREAM)
         note_ended(&h2->numbers, (uint32_t)hd->stream_id);
@@ -186,6 +191,6 @@ void h2_numbers_taken(struct h2 *h2)
     const uint8_t *head;
     uint32_t id;
 
-    while ((head = next_data(&h2->numbers, &id)) != NULL)
+    while ((head = next_data(h2, &id)) != NULL)
         data_was_dropped(h2, head, id);
 }

@@ -22,7 +22,7 @@ struct image_call {
     size_t request_size;
     /* The answer. */
     unsigned http_status, status;
-    bool has_status, began;
+    bool has_status, grpc, began; /* grpc: its content-type says so */
     struct grpc_reader reader;
     struct image_reader image;
     uint8_t *message; /* of an answer that is taken as a whole */
@@ -109,7 +109,7 @@ static void call_begin(struct image_call *call)
     call_request(call);
     call->stream.body_left = call->request_size;
     call->http_status = call->status = 0;
-    call->has_status = call->began = false;
+    call->has_status = call->grpc = call->began = false;
     grpc_reader_begin(&call->reader);
     call->message_size = call->message_got = 0;
     call->messages = 0;
@@ -362,10 +362,10 @@ static int call_check_image(struct image_call *call)
 
     if (call->messages >= worker->config.images_per_op)
         return call_fails(call, "wrong-count", "more images than were asked for");
-    if (strcmp(image->name, known->name) != 0)
+    if (image->name_size != strlen(known->name) || strcmp(image->name, known->name) != 0)
         return call_fails(call, "wrong-content", "image '%.80s' came for '%.80s'%s", image->name,
                           known->name, image->name[0] == '\0' ? ": is --contract right?" : "");
-    if (image->has_size && image->size_in_bytes != image->content_size)
+    if (image->contract == IMAGE_NESTED && image->size_in_bytes != image->content_size)
         return call_fails(call, "wrong-content", "'%.80s' says %llu bytes and has %llu",
                           known->name, (unsigned long long)image->size_in_bytes,
                           (unsigned long long)image->content_size);
@@ -420,7 +420,8 @@ static void client_data(struct h2_stream *stream, const uint8_t *data, size_t si
     struct image_call *call = call_of(stream);
     const struct image_client_events *events = worker_of(call->client)->events;
 
-    if (call->failure != NULL || client_is_lost(call->client) || call->http_status != 200)
+    if (call->failure != NULL || client_is_lost(call->client) || call->http_status != 200 ||
+        !call->grpc)
         return;
     if (!call->began && !call->before)
         events->first(call->client->context, call->slot);
@@ -436,6 +437,16 @@ static bool is_text(const uint8_t *data, size_t size, const char *text)
     return size == strlen(text) && memcmp(data, text, size) == 0;
 }
 
+/* The first one counts, whatever it says. */
+static void call_status(struct image_call *call, const uint8_t *value, size_t value_size)
+{
+    if (call->has_status)
+        return;
+    call->has_status = true;
+    if (!grpc_status_parse(value, value_size, &call->status))
+        call->status = GRPC_UNKNOWN;
+}
+
 static void client_header(struct h2_stream *stream, const uint8_t *name, size_t name_size,
                           const uint8_t *value, size_t value_size)
 {
@@ -443,14 +454,42 @@ static void client_header(struct h2_stream *stream, const uint8_t *name, size_t 
 
     if (is_text(name, name_size, ":status"))
         grpc_status_parse(value, value_size, &call->http_status);
+    else if (is_text(name, name_size, "content-type") && !stream->in_trailers)
+        call->grpc = grpc_is_content_type(value, value_size);
     else if (is_text(name, name_size, "grpc-status"))
-        call->has_status = grpc_status_parse(value, value_size, &call->status);
+        call_status(call, value, value_size);
     else if (is_text(name, name_size, "grpc-message") && call->failure == NULL)
         grpc_message_decode(value, value_size, call->text, sizeof(call->text));
 }
 
+/* A status is said in the block that ends the answer, and nowhere else. */
 static void client_headers(struct h2_stream *stream)
 {
+    struct image_call *call = call_of(stream);
+
+    if (stream->ended)
+        return;
+    call->has_status = false;
+    if (call->failure == NULL)
+        call->text[0] = '\0';
+}
+
+static void client_ignores(struct h2_stream *stream)
+{
+}
+
+/* Why a stream ended before its answer did. */
+static const char *call_was_reset(struct image_call *call, uint32_t code)
+{
+    const struct h2 *h2 = &call->client->h2;
+
+    if (!h2->goaway) {
+        snprintf(call->text, sizeof(call->text), "the server reset the stream, code %u", code);
+        return h2_error_kind(code);
+    }
+    snprintf(call->text, sizeof(call->text), "the server goes away, code %u%s%s", h2->goaway_code,
+             h2->goaway_text[0] != '\0' ? ": " : "", h2->goaway_text);
+    return "goaway";
 }
 
 /* What the answer comes to: a kind of failure, or NULL. */
@@ -461,14 +500,17 @@ static const char *call_verdict(struct image_call *call, uint32_t code)
 
     if (call->failure != NULL)
         return call->failure;
-    if (code != H2_NO_ERROR) {
-        snprintf(call->text, sizeof(call->text), "the server reset the stream, code %u", code);
-        return call->client->h2.goaway ? "goaway" : h2_error_kind(code);
-    }
+    if (code != H2_NO_ERROR)
+        return call_was_reset(call, code);
     if (!call->has_status && call->http_status != 200) {
         snprintf(call->text, sizeof(call->text), "HTTP status %u: no gRPC server",
                  call->http_status);
         return "http-status";
+    }
+    if (!call->grpc) {
+        snprintf(call->text, sizeof(call->text),
+                 "the answer's content-type is not application/grpc: no gRPC server");
+        return "content-type";
     }
     if (!call->has_status) {
         snprintf(call->text, sizeof(call->text), "the answer ended without grpc-status");
@@ -518,9 +560,9 @@ static const struct h2_events client_events = {
     .header = client_header,
     .headers = client_headers,
     .data = client_data,
-    .ended = client_headers,
+    .ended = client_ignores,
     .piece = client_piece,
-    .trailers = client_headers,
+    .trailers = client_ignores,
     .closed = client_closed,
 };
 

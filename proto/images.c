@@ -145,7 +145,6 @@ void image_reader_begin(struct image_reader *reader, enum image_contract contrac
     reader->name_size = reader->format_size = 0;
     reader->name[0] = reader->format[0] = '\0';
     reader->size_in_bytes = reader->content_size = 0;
-    reader->has_size = false;
     digest_begin(&reader->digest);
     reader->state = READ_TAG;
     reader->inside = false;
@@ -215,10 +214,8 @@ static int reader_value(struct image_reader *reader)
     case READ_TAG: r = reader_tag(reader); break;
     case READ_LENGTH: r = reader_bytes(reader); break;
     default:
-        if (reader_knows(reader) && reader->field == fields_of[reader->contract].size) {
+        if (reader_knows(reader) && reader->field == fields_of[reader->contract].size)
             reader->size_in_bytes = reader->value;
-            reader->has_size = true;
-        }
         reader->state = READ_TAG;
     }
     reader->value = 0;

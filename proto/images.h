@@ -58,7 +58,6 @@ struct image_reader {
     char format[IMAGE_FORMAT_MOST + 1];
     uint32_t name_size, format_size; /* in full, also where it did not fit */
     uint64_t size_in_bytes;          /* nested: as the message says */
-    bool has_size;
     uint64_t content_size;
     struct digest digest;
     /* Where it stands. */

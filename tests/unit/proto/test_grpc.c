@@ -21,7 +21,7 @@ Test(grpc, timeouts_are_read_as_the_specification_has_them)
         {"4m", 4000000},
         {"5u", 5000},
         {"6n", 6},
-        {"0S", 0},
+        {"0S", 1},
         {"99999999n", 99999999},
         {"99999999H", UINT64_MAX},
     };

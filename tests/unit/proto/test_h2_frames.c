@@ -590,14 +590,26 @@ Test(h2_frames, something_else_than_grpc_gets_an_answer_of_http)
     cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
 }
 
-Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
+static void begin_timed_call(const char *timeout)
 {
     struct bytes *block = calloc(1, sizeof(*block));
     put_request_fields(block, LIST);
-    put_field(block, "grpc-timeout", "100m");
+    put_field(block, "grpc-timeout", timeout);
     put_frame(in, HEADERS, END_HEADERS, 1, block->data, block->size);
     free(block);
     feed();
+}
+
+Test(h2_frames, a_deadline_of_no_time_is_over_at_once)
+{
+    begin_timed_call("0m");
+    side_time(&rig.side, rig.side.now_ns + 1);
+    cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 1);
+}
+
+Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
+{
+    begin_timed_call("100m");
     cr_assert_leq(rig.side.next_ns, rig.side.now_ns + 100000000);
     side_time(&rig.side, rig.side.now_ns + 99000000);
     cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 0);

@@ -7,6 +7,17 @@
 
 TestSuite(h2_limits, .init = raw_open, .fini = raw_close, .timeout = 20);
 
+/* A call that has begun, with two bytes of its request. */
+static void begin_call(uint32_t stream, const char *path)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    put_request_fields(block, path);
+    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
+    put_frame(in, DATA, 0, stream, "\0\0", 2);
+    free(block);
+}
+
 /* --- floods --- */
 
 static void is_calmed(unsigned row)
@@ -87,6 +98,42 @@ Test(h2_limits, a_flood_of_window_updates_is_ended)
     is_flood(WINDOW_UPDATE, 0, "\0\0\0\1", 4);
 }
 
+Test(h2_limits, a_flood_of_answers_to_pings_that_nobody_sent_is_ended)
+{
+    for (unsigned i = 0; i < 60; i++)
+        frame(PING, ACK, 0, "12345678", 8);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_frames_that_nobody_knows_is_ended)
+{
+    is_flood(0x20, 0, "whatever", 8);
+}
+
+Test(h2_limits, a_flood_of_new_priorities_is_ended)
+{
+    is_flood(0x10, 0, "\0\0\0\1u=1", 7);
+}
+
+Test(h2_limits, a_flood_of_padding_is_ended)
+{
+    open_stream(1);
+    for (unsigned i = 0; i < 60; i++)
+        frame(DATA, PADDED, 1, "\3\0\0\0", 4);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
+Test(h2_limits, a_flood_of_empty_data_on_a_stream_that_is_over_is_ended)
+{
+    put_request(in, 1, "/no.Such/Method");
+    feed();
+    begin_call(3, "/no.Such/Method"); /* answered at once, and reset by us */
+    feed();
+    for (unsigned i = 0; i < 60; i++)
+        frame(DATA, 0, 3, "", 0);
+    is_calmed(H2_CLOSED_CONTROLS);
+}
+
 Test(h2_limits, a_flood_of_continuations_is_ended)
 {
     frame(HEADERS, 0, 1, "\x82", 1);
@@ -165,16 +212,6 @@ Test(h2_limits, one_that_answers_stays)
         side_time(&rig.side, rig.side.now_ns + 21000000000);
         cr_assert_eq(rig.side.err, 0);
     }
-}
-
-static void begin_call(uint32_t stream, const char *path)
-{
-    struct bytes *block = calloc(1, sizeof(*block));
-
-    put_request_fields(block, path);
-    put_frame(in, HEADERS, END_HEADERS, stream, block->data, block->size);
-    put_frame(in, DATA, 0, stream, "\0\0", 2);
-    free(block);
 }
 
 Test(h2_limits, a_request_byte_by_byte_is_reset_in_time)

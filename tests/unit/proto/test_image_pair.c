@@ -5,72 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/proto/h2_rig.h"
-
-struct heard {
-    unsigned firsts, images, done, failed;
-    uint64_t done_bytes, image_bytes;
-    const struct side *side;
-    uint64_t asked_ns, held_ns, not_held_ns; /* since asked_ns, of all ops together */
-    char kind[64], text[IMAGE_TEXT_MOST];
-    struct image_client *again; /* asks the slot again when it is done */
-    unsigned again_left;
-};
-
-static void hear_first(void *context, unsigned slot)
-{
-    ((struct heard *)context)->firsts++;
-}
-
-static void hear_progress(void *context, uint64_t bytes)
-{
-}
-
-static void hear_image(void *context, unsigned slot, unsigned nth, uint64_t bytes)
-{
-    struct heard *heard = context;
-    heard->images++;
-    heard->image_bytes += bytes;
-}
-
-static void hear_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
-{
-    struct heard *heard = context;
-    heard->held_ns += held_ns;
-    heard->not_held_ns += heard->side->now_ns - heard->asked_ns - held_ns;
-    heard->done++;
-    heard->done_bytes += bytes;
-    if (heard->again_left > 0) {
-        heard->again_left--;
-        image_client_ask(heard->again, slot);
-    }
-}
-
-static void hear_failed(void *context, unsigned slot, const char *kind, const char *text)
-{
-    struct heard *heard = context;
-    heard->failed++;
-    snprintf(heard->kind, sizeof(heard->kind), "%s", kind);
-    snprintf(heard->text, sizeof(heard->text), "%s", text);
-    if (heard->again_left > 0) {
-        heard->again_left--;
-        image_client_ask(heard->again, slot);
-    }
-}
-
-static const struct image_client_events hear = {
-    hear_first, hear_progress, hear_image, hear_done, hear_failed,
-};
-
-static const struct metric_def client_metrics[] = {H2_METRICS, {0}};
+#include "tests/unit/proto/client_rig.h"
 
 struct pair {
     struct server_rig server;
-    struct side side;
-    struct image_client client;
-    struct image_client_worker worker;
-    struct meter meter;
-    struct heard heard;
+    struct client_rig asks;
 };
 
 static const struct image_client_config three = {
@@ -82,22 +21,10 @@ static struct pair *pair_open_with(const struct image_client_config *config,
                                    enum image_contract server, uint32_t window, unsigned depth)
 {
     struct pair *pair = calloc(1, sizeof(*pair));
-    const struct h2_options options = {
-        .window_bytes = window,
-        .window_most = window,
-        .frame_bytes = 1u << 20,
-        .header_bytes = 65536,
-        .continuations = 64,
-    };
     const struct h2_options serves = server_options();
 
     server_open(&pair->server, &serves, server, true);
-    cr_assert_eq(meter_open(&pair->meter, client_metrics), 0);
-    cr_assert_eq(image_client_worker_open(&pair->worker, &options, config, &hear, &pair->meter), 0);
-    cr_assert_eq(image_client_open(&pair->client, &pair->worker, &pair->heard, depth), 0);
-    side_open(&pair->side, &image_client_proto, &pair->client);
-    pair->heard.again = &pair->client;
-    pair->heard.side = &pair->side;
+    client_open(&pair->asks, config, window, depth);
     return pair;
 }
 
@@ -109,17 +36,14 @@ static struct pair *pair_open(const struct image_client_config *config, uint32_t
 
 static void pair_close(struct pair *pair)
 {
-    side_close(&pair->side);
-    image_client_close(&pair->client);
-    image_client_worker_close(&pair->worker);
-    meter_close(&pair->meter);
+    client_close(&pair->asks);
     server_close(&pair->server);
     free(pair);
 }
 
 static void pair_talk(struct pair *pair, size_t piece)
 {
-    sides_talk(&pair->side, &pair->server.side, piece);
+    sides_talk(&pair->asks.side, &pair->server.side, piece);
 }
 
 static uint64_t all_bytes(void)
@@ -134,19 +58,19 @@ static void ask_and_check(const struct image_client_config *config, uint32_t win
 {
     struct pair *pair = pair_open(config, window, 2);
 
-    image_client_ask(&pair->client, 0);
-    image_client_ask(&pair->client, 1);
+    image_client_ask(&pair->asks.client, 0);
+    image_client_ask(&pair->asks.client, 1);
     pair_talk(pair, piece);
-    cr_assert_eq(pair->side.err, 0);
-    cr_assert_eq(pair->heard.done, 2, "%u failed: %s %s", pair->heard.failed, pair->heard.kind,
-                 pair->heard.text);
+    cr_assert_eq(pair->asks.side.err, 0);
+    cr_assert_eq(pair->asks.heard.done, 2, "%u failed: %s %s", pair->asks.heard.failed,
+                 pair->asks.heard.kind, pair->asks.heard.text);
     if (!config->list) {
-        cr_assert_eq(pair->heard.images, 2 * config->images_per_op);
-        cr_assert_eq(pair->heard.done_bytes, 2 * all_bytes() * (config->images_per_op / 3));
-        cr_assert_eq(pair->heard.image_bytes, pair->heard.done_bytes);
-        cr_assert_eq(server_count(&pair->server, IMAGES_SENT_BYTES), pair->heard.done_bytes);
+        cr_assert_eq(pair->asks.heard.images, 2 * config->images_per_op);
+        cr_assert_eq(pair->asks.heard.done_bytes, 2 * all_bytes() * (config->images_per_op / 3));
+        cr_assert_eq(pair->asks.heard.image_bytes, pair->asks.heard.done_bytes);
+        cr_assert_eq(server_count(&pair->server, IMAGES_SENT_BYTES), pair->asks.heard.done_bytes);
     }
-    cr_assert_eq(pair->heard.firsts, 2);
+    cr_assert_eq(pair->asks.heard.firsts, 2);
     cr_assert_eq(server_count(&pair->server, GRPC_FAILED), 0);
     cr_assert_eq(server_count(&pair->server, GRPC_GONE), 0);
     pair_close(pair);
@@ -175,9 +99,9 @@ Test(image_pair, the_smallest_window_only_takes_longer, .timeout = 30)
 {
     struct pair *pair = pair_open(&three, 65535, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_eq(pair->asks.heard.done, 1);
     cr_assert_gt(server_count(&pair->server, H2_STALLS), 0, "and the server counts its waiting");
     pair_close(pair);
 }
@@ -193,10 +117,10 @@ static unsigned talk_slowly(struct pair *pair, size_t piece)
     struct side *server = &pair->server.side;
     unsigned feeds = 0;
 
-    side_pull(&pair->side);
+    side_pull(&pair->asks.side);
     for (;;) {
-        side_feed(server, pair->side.out, pair->side.out_size);
-        pair->side.out_size = 0;
+        side_feed(server, pair->asks.side.out, pair->asks.side.out_size);
+        pair->asks.side.out_size = 0;
         size_t size = server->out_size;
         uint8_t *said = server->out;
         if (size == 0)
@@ -205,8 +129,8 @@ static unsigned talk_slowly(struct pair *pair, size_t piece)
         server->out_size = server->out_room = 0;
         for (size_t at = 0; at < size; feeds++) {
             size_t take = piece == 0 || piece > size - at ? size - at : piece;
-            pair->side.now_ns += STEP_NS;
-            side_feed(&pair->side, said + at, take);
+            pair->asks.side.now_ns += STEP_NS;
+            side_feed(&pair->asks.side, said + at, take);
             at += take;
         }
         free(said);
@@ -219,11 +143,11 @@ static struct pair *pair_open_begun(const struct image_client_config *config, ui
 {
     struct pair *pair = pair_open(config, window, depth);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
-    pair->heard.held_ns = pair->heard.not_held_ns = 0;
-    pair->heard.asked_ns = pair->side.now_ns;
+    cr_assert_eq(pair->asks.heard.done, 1);
+    pair->asks.heard.held_ns = pair->asks.heard.not_held_ns = 0;
+    pair->asks.heard.asked_ns = pair->asks.side.now_ns;
     return pair;
 }
 
@@ -231,11 +155,11 @@ Test(image_pair, a_client_knows_how_long_its_window_held_an_op, .timeout = 10)
 {
     struct pair *pair = pair_open_begun(&three, 65535, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     unsigned windows = talk_slowly(pair, 0);
-    cr_assert_eq(pair->heard.done, 2);
+    cr_assert_eq(pair->asks.heard.done, 2);
     cr_assert_eq(windows, 15, "as many as it takes for 945,376 bytes");
-    cr_assert_eq(pair->heard.held_ns, (windows - 1) * STEP_NS, "all but the first step");
+    cr_assert_eq(pair->asks.heard.held_ns, (windows - 1) * STEP_NS, "all but the first step");
     pair_close(pair);
 }
 
@@ -243,10 +167,10 @@ Test(image_pair, a_slow_path_with_window_enough_holds_nothing, .timeout = 10)
 {
     struct pair *pair = pair_open_begun(&three, 16u << 20, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     cr_assert_gt(talk_slowly(pair, 10000), 90);
-    cr_assert_eq(pair->heard.done, 2);
-    cr_assert_eq(pair->heard.held_ns, 0);
+    cr_assert_eq(pair->asks.heard.done, 2);
+    cr_assert_eq(pair->asks.heard.held_ns, 0);
     pair_close(pair);
 }
 
@@ -255,10 +179,10 @@ Test(image_pair, the_connections_window_holds_all_ops_alike, .timeout = 10)
     struct pair *pair = pair_open_begun(&three, 65535, 3);
 
     for (unsigned i = 0; i < 3; i++)
-        image_client_ask(&pair->client, i);
+        image_client_ask(&pair->asks.client, i);
     cr_assert_geq(talk_slowly(pair, 0), 43, "three times 945,376 bytes through one window");
-    cr_assert_eq(pair->heard.done, 4);
-    cr_assert_eq(pair->heard.not_held_ns, 3 * STEP_NS, "also what waited for its turn");
+    cr_assert_eq(pair->asks.heard.done, 4);
+    cr_assert_eq(pair->asks.heard.not_held_ns, 3 * STEP_NS, "also what waited for its turn");
     pair_close(pair);
 }
 
@@ -276,9 +200,9 @@ Test(image_pair, large_frames_and_few_segments, .timeout = 10)
     config.images_per_op = 33;
     struct pair *pair = pair_open(&config, 16u << 20, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_eq(pair->asks.heard.done, 1);
     cr_assert_geq(pair->server.side.most_bytes, 512u << 10, "%zu bytes in the largest output",
                   pair->server.side.most_bytes);
     /* A content, and what is between two of them: copies would be many. */
@@ -295,15 +219,15 @@ Test(image_pair, another_content_is_found_out, .timeout = 10)
     memcpy(changed, image->picture.bytes, image->picture.size);
     changed[image->picture.size / 2] ^= 1;
     image->picture.bytes = changed;
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 0);
-    cr_assert_eq(pair->heard.failed, 1);
-    cr_assert_str_eq(pair->heard.kind, "wrong-content");
-    cr_assert_eq(pair->heard.images, 1, "the one before it was right");
-    image_client_ask(&pair->client, 0);
+    cr_assert_eq(pair->asks.heard.done, 0);
+    cr_assert_eq(pair->asks.heard.failed, 1);
+    cr_assert_str_eq(pair->asks.heard.kind, "wrong-content");
+    cr_assert_eq(pair->asks.heard.images, 1, "the one before it was right");
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.failed, 2, "the connection goes on");
+    cr_assert_eq(pair->asks.heard.failed, 2, "the connection goes on");
     pair_close(pair);
     free(changed);
 }
@@ -317,14 +241,14 @@ Test(image_pair, what_is_not_known_is_learned_once, .timeout = 10)
     uint8_t *changed = calloc(1, image->picture.size);
 
     image->picture.bytes = changed;
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_eq(pair->asks.heard.done, 1);
     changed[7] = 1;
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.failed, 1);
-    cr_assert_str_eq(pair->heard.kind, "wrong-content");
+    cr_assert_eq(pair->asks.heard.failed, 1);
+    cr_assert_str_eq(pair->asks.heard.kind, "wrong-content");
     pair_close(pair);
     free(changed);
 }
@@ -335,58 +259,29 @@ Test(image_pair, a_message_beyond_the_limit_is_refused, .timeout = 10)
     config.message_bytes = 300000; /* the second one is larger */
     struct pair *pair = pair_open(&config, 16u << 20, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_str_eq(pair->heard.kind, "too-large");
-    cr_assert_eq(pair->heard.done, 0);
+    cr_assert_str_eq(pair->asks.heard.kind, "too-large");
+    cr_assert_eq(pair->asks.heard.done, 0);
     pair_close(pair);
-}
-
-/* One byte more would be none at all. */
-Test(image_pair, the_longest_message_that_can_be_said_is_gathered, .timeout = 10)
-{
-    struct image_client_config config = {
-        .list = true, .images_per_op = 1, .message_bytes = UINT32_MAX};
-    struct pair *pair = pair_open(&config, 1u << 20, 1);
-    struct bytes *in = calloc(1, sizeof(*in)), *block = calloc(1, sizeof(*block));
-    static const char noise[16384] = "some of it";
-
-    image_client_ask(&pair->client, 0);
-    side_pull(&pair->side);
-    put_field(block, ":status", "200");
-    put_field(block, "content-type", "application/grpc");
-    put_frame(in, 4, 0, 0, "", 0);
-    put_frame(in, 4, 1, 0, "", 0);
-    put_frame(in, 1, 4, 1, block->data, block->size);
-    put_frame(in, 0, 0, 1, "\0\xff\xff\xff\xff", 5);
-    for (unsigned i = 0; i < 8; i++)
-        put_frame(in, 0, 0, 1, noise, sizeof(noise));
-    side_feed(&pair->side, in->data, in->size);
-    cr_assert_eq(pair->side.err, 0);
-    /* Where there is not so much memory, that is what is said. */
-    cr_assert(pair->heard.failed == 0 || strcmp(pair->heard.kind, "no-memory") == 0, "%s",
-              pair->heard.kind);
-    pair_close(pair);
-    free(block);
-    free(in);
 }
 
 Test(image_pair, an_unknown_name_fails_the_call_or_is_left_out, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 16u << 20, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_eq(pair->asks.heard.done, 1);
     pair->server.set.count = 2; /* from now on image-2 is not there */
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_str_eq(pair->heard.kind, "grpc-not-found");
-    cr_assert_not_null(strstr(pair->heard.text, "image-2.jpg"));
+    cr_assert_str_eq(pair->asks.heard.kind, "grpc-not-found");
+    cr_assert_not_null(strstr(pair->asks.heard.text, "image-2.jpg"));
     pair->server.worker.unknown_not_found = false;
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_str_eq(pair->heard.kind, "wrong-count");
+    cr_assert_str_eq(pair->asks.heard.kind, "wrong-count");
     cr_assert_eq(server_count(&pair->server, IMAGES_UNKNOWN), 2);
     pair->server.set.count = 3;
     pair_close(pair);
@@ -398,19 +293,20 @@ Test(image_pair, ops_that_cannot_begin_fail_and_say_why, .timeout = 10)
     config.contract = IMAGE_FLAT;
     struct pair *pair = pair_open_with(&config, IMAGE_NESTED, 16u << 20, 2);
 
-    pair->heard.again_left = 3;
-    image_client_ask(&pair->client, 0);
-    image_client_ask(&pair->client, 1);
+    pair->asks.heard.again_left = 3;
+    image_client_ask(&pair->asks.client, 0);
+    image_client_ask(&pair->asks.client, 1);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.failed, 5, "%u", pair->heard.failed);
-    cr_assert_str_eq(pair->heard.kind, "grpc-unimplemented");
-    cr_assert_not_null(strstr(pair->heard.text, "ServiceMetadata"), "%s", pair->heard.text);
-    cr_assert_not_null(strstr(pair->heard.text, "--contract"), "%s", pair->heard.text);
-    cr_assert_eq(pair->side.err, 0);
-    pair->worker.config.contract = IMAGE_NESTED;
-    image_client_ask(&pair->client, 0);
+    cr_assert_eq(pair->asks.heard.failed, 5, "%u", pair->asks.heard.failed);
+    cr_assert_str_eq(pair->asks.heard.kind, "grpc-unimplemented");
+    cr_assert_not_null(strstr(pair->asks.heard.text, "ServiceMetadata"), "%s",
+                       pair->asks.heard.text);
+    cr_assert_not_null(strstr(pair->asks.heard.text, "--contract"), "%s", pair->asks.heard.text);
+    cr_assert_eq(pair->asks.side.err, 0);
+    pair->asks.worker.config.contract = IMAGE_NESTED;
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1, "and the connection goes on");
+    cr_assert_eq(pair->asks.heard.done, 1, "and the connection goes on");
     pair_close(pair);
 }
 
@@ -425,15 +321,15 @@ Test(image_pair, a_server_without_images_fails_the_op, .timeout = 10)
 
     worker->list = none;
     worker->list_size = sizeof(none);
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.failed, 1);
-    cr_assert_str_eq(pair->heard.kind, "no-images");
+    cr_assert_eq(pair->asks.heard.failed, 1);
+    cr_assert_str_eq(pair->asks.heard.kind, "no-images");
     worker->list = list;
     worker->list_size = list_size;
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
+    cr_assert_eq(pair->asks.heard.done, 1);
     pair_close(pair);
 }
 
@@ -443,17 +339,17 @@ Test(image_pair, many_ops_take_no_more_memory_than_the_first, .timeout = 30)
     struct pair *pair = pair_open(&config, 65535, 4);
 
     for (unsigned i = 0; i < 4; i++)
-        image_client_ask(&pair->client, i);
+        image_client_ask(&pair->asks.client, i);
     pair_talk(pair, 0);
     uint64_t server = pair->server.worker.grpc.h2.pool.system_bytes;
-    uint64_t client = pair->worker.h2.pool.system_bytes;
-    pair->heard.again_left = 5000;
+    uint64_t client = pair->asks.worker.h2.pool.system_bytes;
+    pair->asks.heard.again_left = 5000;
     for (unsigned i = 0; i < 4; i++)
-        image_client_ask(&pair->client, i);
+        image_client_ask(&pair->asks.client, i);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 5008);
+    cr_assert_eq(pair->asks.heard.done, 5008);
     cr_assert_eq(pair->server.worker.grpc.h2.pool.system_bytes, server);
-    cr_assert_eq(pair->worker.h2.pool.system_bytes, client);
+    cr_assert_eq(pair->asks.worker.h2.pool.system_bytes, client);
     pair_close(pair);
 }
 
@@ -461,14 +357,15 @@ Test(image_pair, a_draining_server_finishes_what_was_begun, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 65535, 1);
 
-    image_client_ask(&pair->client, 0);
-    side_pull(&pair->side);
-    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
-    pair->side.out_size = 0;
+    image_client_ask(&pair->asks.client, 0);
+    side_pull(&pair->asks.side);
+    side_feed(&pair->server.side, pair->asks.side.out, pair->asks.side.out_size);
+    pair->asks.side.out_size = 0;
     cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
     pair_talk(pair, 0);
     /* Before the list was answered the drain was heard: the op never began, or it was finished. */
-    cr_assert_eq(pair->side.err, -ESHUTDOWN, "%d, %u done", pair->side.err, pair->heard.done);
+    cr_assert_eq(pair->asks.side.err, -ESHUTDOWN, "%d, %u done", pair->asks.side.err,
+                 pair->asks.heard.done);
     cr_assert(pair->server.side.closed, "nothing is under way: it closes in order");
     pair_close(pair);
 }
@@ -477,18 +374,18 @@ Test(image_pair, an_op_that_is_under_way_survives_a_drain, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 65535, 1);
 
-    image_client_ask(&pair->client, 0);
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 1);
-    image_client_ask(&pair->client, 0);
-    side_pull(&pair->side);
-    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
-    pair->side.out_size = 0;
+    cr_assert_eq(pair->asks.heard.done, 1);
+    image_client_ask(&pair->asks.client, 0);
+    side_pull(&pair->asks.side);
+    side_feed(&pair->server.side, pair->asks.side.out, pair->asks.side.out_size);
+    pair->asks.side.out_size = 0;
     cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 2);
-    cr_assert_eq(pair->heard.failed, 0);
-    cr_assert_eq(pair->side.err, -ESHUTDOWN, "and then the client knows that it is to leave");
+    cr_assert_eq(pair->asks.heard.done, 2);
+    cr_assert_eq(pair->asks.heard.failed, 0);
+    cr_assert_eq(pair->asks.side.err, -ESHUTDOWN, "and then the client knows that it is to leave");
     cr_assert(pair->server.side.closed);
     pair_close(pair);
 }
@@ -499,16 +396,16 @@ Test(image_pair, all_ops_that_are_under_way_survive_a_drain, .timeout = 10)
     struct pair *pair = pair_open_begun(&three, 65535, 3);
 
     for (unsigned i = 0; i < 3; i++)
-        image_client_ask(&pair->client, i);
-    pair->heard.again_left = 1;
-    side_pull(&pair->side);
-    side_feed(&pair->server.side, pair->side.out, pair->side.out_size);
-    pair->side.out_size = 0;
+        image_client_ask(&pair->asks.client, i);
+    pair->asks.heard.again_left = 1;
+    side_pull(&pair->asks.side);
+    side_feed(&pair->server.side, pair->asks.side.out, pair->asks.side.out_size);
+    pair->asks.side.out_size = 0;
     cr_assert_geq(grpc_server_proto.drain(&pair->server.server), 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 4, "%u done, %u failed: %s %s", pair->heard.done,
-                 pair->heard.failed, pair->heard.kind, pair->heard.text);
-    cr_assert_eq(pair->side.err, -ESHUTDOWN);
+    cr_assert_eq(pair->asks.heard.done, 4, "%u done, %u failed: %s %s", pair->asks.heard.done,
+                 pair->asks.heard.failed, pair->asks.heard.kind, pair->asks.heard.text);
+    cr_assert_eq(pair->asks.side.err, -ESHUTDOWN);
     cr_assert(pair->server.side.closed);
     pair_close(pair);
 }
@@ -516,15 +413,16 @@ Test(image_pair, all_ops_that_are_under_way_survive_a_drain, .timeout = 10)
 Test(image_pair, a_window_grows_with_what_a_round_trip_brings, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 65535, 1);
-    pair->worker.h2.options.window_most = 8u << 20;
+    pair->asks.worker.h2.options.window_most = 8u << 20;
 
-    pair->heard.again_left = 20;
-    image_client_ask(&pair->client, 0);
+    pair->asks.heard.again_left = 20;
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
-    cr_assert_eq(pair->heard.done, 21, "%u done, error %d, %u failed: %s %s", pair->heard.done,
-                 pair->side.err, pair->heard.failed, pair->heard.kind, pair->heard.text);
-    cr_assert_gt(counter_read(&pair->meter.counters[H2_WINDOW_BYTES]), 65535 * 4);
-    cr_assert_leq(counter_read(&pair->meter.counters[H2_WINDOW_BYTES]), 8u << 20);
+    cr_assert_eq(pair->asks.heard.done, 21, "%u done, error %d, %u failed: %s %s",
+                 pair->asks.heard.done, pair->asks.side.err, pair->asks.heard.failed,
+                 pair->asks.heard.kind, pair->asks.heard.text);
+    cr_assert_gt(counter_read(&pair->asks.meter.counters[H2_WINDOW_BYTES]), 65535 * 4);
+    cr_assert_leq(counter_read(&pair->asks.meter.counters[H2_WINDOW_BYTES]), 8u << 20);
     pair_close(pair);
 }
 
@@ -534,16 +432,16 @@ Test(image_pair, blocks_that_are_not_given_back_hold_the_output, .timeout = 10)
     struct side *server = &pair->server.side;
 
     server->hold = true;
-    pair->heard.again_left = 200;
-    image_client_ask(&pair->client, 0);
+    pair->asks.heard.again_left = 200;
+    image_client_ask(&pair->asks.client, 0);
     pair_talk(pair, 0);
     cr_assert_leq(server->held_count, 32, "%u outputs on their way", server->held_count);
-    cr_assert_lt(pair->heard.done, 201);
+    cr_assert_lt(pair->asks.heard.done, 201);
     server->hold = false;
-    while (pair->heard.done < 201 && server->held_count > 0) {
+    while (pair->asks.heard.done < 201 && server->held_count > 0) {
         side_release(server);
         pair_talk(pair, 0);
     }
-    cr_assert_eq(pair->heard.done, 201);
+    cr_assert_eq(pair->asks.heard.done, 201);
     pair_close(pair);
 }

@@ -1,0 +1,237 @@
+/* Answers that are not as they should be, in raw frames: none of them may pass for a good op. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/unit/proto/client_rig.h"
+
+enum { DATA, HEADERS, SETTINGS = 4, GOAWAY = 7 };
+enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
+
+static struct client_rig rig;
+static struct bytes *in; /* what the server says next */
+
+/* Learns what it gets: the first list, and the first content under each name. */
+static void rig_open(const struct image_client_config *config)
+{
+    in = calloc(1, sizeof(*in));
+    memset(&rig, 0, sizeof(rig));
+    client_open(&rig, config, 1u << 20, 1);
+    image_client_ask(&rig.client, 0);
+    side_pull(&rig.side);
+    put_frame(in, SETTINGS, 0, 0, "", 0);
+    put_frame(in, SETTINGS, ACK, 0, "", 0);
+}
+
+static void rig_close(void)
+{
+    client_close(&rig);
+    free(in);
+}
+
+static void feed(void)
+{
+    side_feed(&rig.side, in->data, in->size);
+    in->size = 0;
+}
+
+struct field {
+    const char *name, *value;
+};
+
+static void headers(uint32_t stream, uint8_t flags, const struct field *fields, unsigned count)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    for (unsigned i = 0; i < count; i++)
+        put_field(block, fields[i].name, fields[i].value);
+    put_frame(in, HEADERS, END_HEADERS | flags, stream, block->data, block->size);
+    free(block);
+}
+#define HEADERS_OF(stream, flags, ...)                                                             \
+    headers(stream, flags, (const struct field[]){__VA_ARGS__},                                    \
+            sizeof((const struct field[]){__VA_ARGS__}) / sizeof(struct field))
+#define ANSWER                                                                                     \
+    {":status", "200"},                                                                            \
+    {                                                                                              \
+        "content-type", "application/grpc"                                                         \
+    }
+#define WELL                                                                                       \
+    {                                                                                              \
+        "grpc-status", "0"                                                                         \
+    }
+
+/* A list of one name, `a`. */
+static void list(uint32_t stream)
+{
+    put_frame(in, DATA, 0, stream, "\0\0\0\0\3\n\1a", 8);
+}
+
+static const struct image_client_config one_image = {
+    .images_per_op = 1, .message_bytes = 4096, .learn = true};
+
+/* The op's own stream is the third: a list comes before. */
+#define OP 3
+static void begin_image(void)
+{
+    rig_open(&one_image);
+    HEADERS_OF(1, 0, ANSWER);
+    list(1);
+    HEADERS_OF(1, END_STREAM, WELL);
+    feed();
+    cr_assert_eq(rig.heard.failed, 0, "%s", rig.heard.text);
+}
+
+/* Image{name, content "xyz", size_in_bytes 3}, or as it says. */
+static void image(const char *bytes, size_t size)
+{
+    const uint8_t prefix[7] = {0, 0, 0, 0, (uint8_t)(size + 2), 0x0a, (uint8_t)size};
+    struct bytes *message = calloc(1, sizeof(*message));
+
+    put_raw(message, prefix, sizeof(prefix));
+    put_raw(message, bytes, size);
+    put_frame(in, DATA, 0, OP, message->data, message->size);
+    free(message);
+}
+#define IMAGE(bytes) image(bytes, sizeof(bytes) - 1)
+#define RIGHT        "\n\1a\x12\3xyz\x20\3"
+
+static void ends_as(const char *kind)
+{
+    feed();
+    cr_assert_eq(rig.heard.done, kind == NULL);
+    cr_assert_eq(rig.heard.failed, kind != NULL);
+    if (kind != NULL)
+        cr_assert_str_eq(rig.heard.kind, kind, "%s: %s", rig.heard.kind, rig.heard.text);
+    rig_close();
+}
+
+Test(image_answers, as_it_should_be, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as(NULL);
+}
+
+Test(image_answers, an_answer_of_1xx_goes_before, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, {":status", "103"}, {"grpc-status", "5"});
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as(NULL);
+}
+
+Test(image_answers, a_status_before_the_end_is_none, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER, WELL);
+    IMAGE(RIGHT);
+    put_frame(in, DATA, END_STREAM, OP, "", 0);
+    ends_as("no-status");
+}
+
+Test(image_answers, a_status_of_an_answer_of_1xx_is_none, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, {":status", "103"}, WELL);
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    put_frame(in, DATA, END_STREAM, OP, "", 0);
+    ends_as("no-status");
+}
+
+Test(image_answers, the_first_of_two_statuses_counts, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, {"grpc-status", "5"}, WELL);
+    ends_as("grpc-not-found");
+}
+
+Test(image_answers, a_status_that_is_no_number_is_unknown, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, {"grpc-status", "fine"}, WELL);
+    ends_as("grpc-unknown");
+}
+
+Test(image_answers, another_content_type_is_no_grpc, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, {":status", "200"}, {"content-type", "text/html"});
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("content-type");
+}
+
+Test(image_answers, a_content_type_that_only_begins_alike_is_none_either, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, {":status", "200"}, {"content-type", "application/grpc-web"});
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("content-type");
+}
+
+Test(image_answers, another_status_of_http, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, END_STREAM, {":status", "503"}, {"content-type", "text/html"});
+    ends_as("http-status");
+}
+
+/* proto3 leaves out what is 0: so that is what it says. */
+Test(image_answers, an_image_that_does_not_say_its_size, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE("\n\1a\x12\3xyz");
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("wrong-content");
+}
+
+Test(image_answers, a_name_that_goes_on_behind_a_zero, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE("\n\4a\0bc\x12\3xyz\x20\3");
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("wrong-content");
+}
+
+Test(image_answers, a_server_that_goes_away_says_why, .timeout = 10)
+{
+    begin_image();
+    put_frame(in, GOAWAY, 0, 0, "\0\0\0\1\0\0\0\x0btoo_many\npings", 22);
+    feed();
+    cr_assert_str_eq(rig.heard.kind, "goaway");
+    cr_assert_str_eq(rig.heard.text, "the server goes away, code 11: too_many?pings");
+    rig_close();
+}
+
+/* One byte more would be none at all. */
+Test(image_answers, the_longest_message_that_can_be_said_is_gathered, .timeout = 10)
+{
+    const struct image_client_config config = {
+        .list = true, .images_per_op = 1, .message_bytes = UINT32_MAX};
+    static const char noise[16384] = "some of it";
+
+    rig_open(&config);
+    HEADERS_OF(1, 0, ANSWER);
+    put_frame(in, DATA, 0, 1, "\0\xff\xff\xff\xff", 5);
+    for (unsigned i = 0; i < 8; i++)
+        put_frame(in, DATA, 0, 1, noise, sizeof(noise));
+    feed();
+    cr_assert_eq(rig.side.err, 0);
+    /* Where there is not so much memory, that is what is said. */
+    cr_assert(rig.heard.failed == 0 || strcmp(rig.heard.kind, "no-memory") == 0, "%s",
+              rig.heard.kind);
+    rig_close();
+}
