@@ -74,6 +74,7 @@ void *pool_take(struct pool *pool, size_t size)
             return NULL;
         block->size = size;
         block->class = 0;
+        pool->system_bytes += sizeof(*block) + size;
     } else {
         block = pool->free[class];
         if (block != NULL)
@@ -104,6 +105,7 @@ void pool_give(struct pool *pool, void *memory)
     struct pool_block *block = (struct pool_block *)memory - 1;
     pool->blocks--;
     if (block->class == 0) {
+        pool->system_bytes -= sizeof(*block) + block->size;
         free(block);
         return;
     }

@@ -23,7 +23,7 @@ struct pool_slab;
 struct pool {
     struct pool_block *free[POOL_CLASS_MOST + 1];
     struct pool_slab *slabs;
-    uint64_t system_bytes; /* taken from the system so far */
+    uint64_t system_bytes; /* of the system, now; slabs are kept */
     uint64_t blocks;       /* taken and not given back */
 };
 

@@ -248,13 +248,7 @@ static int call_message(void *context, bool compressed, uint32_t size)
         grpc_call_finish(call, GRPC_INTERNAL, "more than one message");
     if (call->finished)
         return -ECANCELED;
-    call->message = pool_resize(call_pool(call), call->message, (size_t)size + 1);
-    if (call->message == NULL) {
-        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for a message");
-        return -ENOMEM;
-    }
-    call->message_size = size;
-    call->message_got = 0;
+    gather_begin(&call->message, size);
     return 0;
 }
 
@@ -262,9 +256,10 @@ static int call_data(void *context, const uint8_t *data, size_t size)
 {
     struct grpc_call *call = context;
 
-    memcpy(call->message + call->message_got, data, size);
-    call->message_got += (uint32_t)size;
-    return 0;
+    if (gather_add(&call->message, call_pool(call), data, size) == 0)
+        return 0;
+    grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "no memory for a message");
+    return -ENOMEM;
 }
 
 static int call_end(void *context)
@@ -273,7 +268,7 @@ static int call_end(void *context)
 
     if (!call->method->streams_request)
         return 0; /* whether it is the only one, its stream's end will tell */
-    call->method->message(call, call->message, call->message_size);
+    call->method->message(call, gather_bytes(&call->message), call->message.size);
     return call->finished ? -ECANCELED : 0;
 }
 
@@ -300,12 +295,11 @@ static void server_ended(struct h2_stream *stream)
     else if (!call->method->streams_request && call->messages == 0)
         grpc_call_finish(call, GRPC_INTERNAL, "no message came");
     else if (!call->method->streams_request)
-        call->method->message(call, call->message, call->message_size);
+        call->method->message(call, gather_bytes(&call->message), call->message.size);
     else
         grpc_call_finish(call, GRPC_OK, NULL);
     /* Sending the answer may take long. */
-    pool_give(call_pool(call), call->message);
-    call->message = NULL;
+    gather_free(&call->message, call_pool(call));
 }
 
 static void server_piece(struct h2_stream *stream, struct h2_piece *piece)
@@ -364,7 +358,7 @@ static void server_closed(struct h2_stream *stream, uint32_t code)
         call->chunks = chunk->next;
         pool_give(pool, chunk);
     }
-    pool_give(pool, call->message);
+    gather_free(&call->message, pool);
     pool_give(pool, call->text);
     pool_give(pool, call);
 }

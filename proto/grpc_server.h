@@ -6,6 +6,7 @@
 #ifndef LAB_PROTO_GRPC_SERVER_H
 #define LAB_PROTO_GRPC_SERVER_H
 
+#include "core/gather.h"
 #include "proto/grpc.h"
 #include "proto/h2.h"
 
@@ -89,8 +90,7 @@ struct grpc_call {
     bool answered; /* headers of an answer with a body are on their way */
     unsigned messages;
     struct grpc_reader reader;
-    uint8_t *message; /* being gathered */
-    uint32_t message_size, message_got;
+    struct gather message;
     uint64_t timeout_ns, deadline_ns; /* 0: none */
     struct grpc_call *timed_next, *timed_previous;
     /* The answer. */

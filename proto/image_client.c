@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gather.h"
 #include "proto/image_flat.pb-c.h"
 #include "proto/image_service.pb-c.h"
 
@@ -25,8 +26,7 @@ struct image_call {
     bool has_status, grpc, began; /* grpc: its content-type says so */
     struct grpc_reader reader;
     struct image_reader image;
-    uint8_t *message; /* of an answer that is taken as a whole */
-    uint32_t message_size, message_got;
+    struct gather message; /* of an answer that is taken as a whole */
     unsigned messages;
     uint64_t content_bytes;
     const char *failure;        /* kind */
@@ -111,7 +111,6 @@ static void call_begin(struct image_call *call)
     call->http_status = call->status = 0;
     call->has_status = call->grpc = call->began = false;
     grpc_reader_begin(&call->reader);
-    call->message_size = call->message_got = 0;
     call->messages = 0;
     call->content_bytes = 0;
     call->failure = NULL;
@@ -254,11 +253,11 @@ static int worker_learn_list(struct image_client_worker *worker, const struct im
                              char *const *names, size_t count)
 {
     worker->known = calloc(count + 1, sizeof(*worker->known));
-    worker->list = malloc(call->message_size + 1);
+    worker->list = malloc((size_t)call->message.size + 1);
     if (worker->known == NULL || worker->list == NULL)
         return -ENOMEM;
-    memcpy(worker->list, call->message, call->message_size);
-    worker->list_size = call->message_size;
+    memcpy(worker->list, gather_bytes(&call->message), call->message.size);
+    worker->list_size = call->message.size;
     for (; worker->known_count < count; worker->known_count++) {
         struct image_known *known = &worker->known[worker->known_count];
         known->name = strdup(names[worker->known_count]);
@@ -299,11 +298,12 @@ static int call_list(struct image_call *call)
     ProtobufCAllocator *allocator = &worker->allocator;
 
     /* The same bytes say the same. */
-    if (worker->listed && call->message_size == worker->list_size &&
-        memcmp(call->message, worker->list, worker->list_size) == 0)
+    const uint8_t *message = gather_bytes(&call->message);
+    size_t size = call->message.size;
+    if (worker->listed && size == worker->list_size && memcmp(message, worker->list, size) == 0)
         return 0;
     ImageService__ListImagesResponse *response =
-        image_service__list_images_response__unpack(allocator, call->message_size, call->message);
+        image_service__list_images_response__unpack(allocator, size, message);
 
     if (response == NULL)
         return call_fails(call, "malformed", "this is no ListImagesResponse");
@@ -331,10 +331,8 @@ static int call_message(void *context, bool compressed, uint32_t size)
     }
     if (call->messages > 0)
         return call_fails(call, "wrong-count", "more than one message in a unary answer");
-    call->message = pool_resize(&worker->h2.pool, call->message, (size_t)size + 1);
-    call->message_size = size;
-    call->message_got = 0;
-    return call->message != NULL ? 0 : call_fails(call, "no-memory", "no memory for a message");
+    gather_begin(&call->message, size);
+    return 0;
 }
 
 static int call_data(void *context, const uint8_t *data, size_t size)
@@ -347,9 +345,9 @@ static int call_data(void *context, const uint8_t *data, size_t size)
                               image_contracts[call->image.contract]);
         return 0;
     }
-    memcpy(call->message + call->message_got, data, size);
-    call->message_got += (uint32_t)size;
-    return 0;
+    return gather_add(&call->message, &worker_of(call->client)->h2.pool, data, size) == 0
+               ? 0
+               : call_fails(call, "no-memory", "no memory for a message");
 }
 
 /* Is it the image that was asked for, and as it should be? */
@@ -535,8 +533,7 @@ static void client_closed(struct h2_stream *stream, uint32_t code)
     struct image_client *client = call->client;
     struct image_client_worker *worker = worker_of(client);
 
-    pool_give(&worker->h2.pool, call->message);
-    call->message = NULL;
+    gather_free(&call->message, &worker->h2.pool);
     if (code == H2_GONE)
         return; /* who owns the connection knows what was under way */
     const char *kind = call_verdict(call, code);
