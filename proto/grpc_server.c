@@ -242,8 +242,8 @@ static int call_message(void *context, bool compressed, uint32_t size)
     else if (compressed)
         grpc_call_finish(call, GRPC_INTERNAL, "a compressed message, and no grpc-encoding");
     else if (size > most)
-        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "a message of %u bytes (%u at most)", size,
-                         most);
+        grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED,
+                         "a message of %u bytes: raise --request-max (%u)", size, most);
     else if (++call->messages > 1 && !call->method->streams_request)
         grpc_call_finish(call, GRPC_INTERNAL, "more than one message");
     if (call->finished)

@@ -328,6 +328,16 @@ static void received_goaway(struct h2 *h2, const nghttp2_goaway *goaway)
     h2->goaway_text[size] = '\0';
 }
 
+static void received_reset(struct h2 *h2, int32_t id)
+{
+    struct h2_stream *stream = h2_stream_of(h2, id);
+
+    if (stream != NULL)
+        stream->was_reset = true;
+    h2_numbers_reset(h2, id);
+    count_reset(h2);
+}
+
 /* Nothing, or padding alone. */
 static void received_data(struct h2 *h2, struct h2_stream *stream, const nghttp2_frame *frame)
 {
@@ -368,10 +378,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     case NGHTTP2_SETTINGS: received_settings(h2, frame); break;
     case NGHTTP2_PING: received_ping(h2, frame); break;
     case NGHTTP2_WINDOW_UPDATE: count_answer(h2); break;
-    case NGHTTP2_RST_STREAM:
-        h2_numbers_reset(h2, frame->hd.stream_id);
-        count_reset(h2);
-        break;
+    case NGHTTP2_RST_STREAM: received_reset(h2, frame->hd.stream_id); break;
     case NGHTTP2_GOAWAY: received_goaway(h2, &frame->goaway); break;
     case NGHTTP2_HEADERS:
     case NGHTTP2_DATA:
@@ -398,6 +405,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
  * a reset takes what is queued of its stream with it. */
 static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
 {
+    /* The library sends a PING before all else that waits: not before the notice is out. */
+    if (frame->hd.type == NGHTTP2_GOAWAY && h2->noticed && !h2->draining && !h2->deaf)
+        nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, drain_mark);
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
     struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);
@@ -624,8 +634,9 @@ int h2_drain(struct h2 *h2)
         return r;
     h2->noticed = true;
     if (h2->worker->options.server)
-        nghttp2_submit_shutdown_notice(h2->session);
-    nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, drain_mark);
+        nghttp2_submit_shutdown_notice(h2->session); /* server_sent() goes on */
+    else
+        nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, drain_mark);
     return PROTO_OK;
 }
 

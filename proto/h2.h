@@ -142,6 +142,7 @@ struct h2_stream {
     int32_t id;                        /* 0: not begun */
     bool in_trailers;                  /* the other end's first header block was whole */
     bool interim;                      /* client: the present block is a 1xx answer */
+    bool was_reset;                    /* by the other end */
     bool oversized;        /* its headers were larger than header_bytes: some are left out */
     bool ended;            /* the other end has sent all */
     bool awaited;          /* server: it is to do so in time */

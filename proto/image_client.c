@@ -481,9 +481,14 @@ static const char *call_was_reset(struct image_call *call, uint32_t code)
 {
     const struct h2 *h2 = &call->client->h2;
 
-    if (!h2->goaway) {
+    if (call->stream.was_reset) {
         snprintf(call->text, sizeof(call->text), "the server reset the stream, code %u", code);
         return h2_error_kind(code);
+    }
+    if (!h2->goaway) {
+        snprintf(call->text, sizeof(call->text),
+                 "the answer broke the rules of HTTP/2: it was reset with code %u", code);
+        return "protocol";
     }
     snprintf(call->text, sizeof(call->text), "the server goes away, code %u%s%s", h2->goaway_code,
              h2->goaway_text[0] != '\0' ? ": " : "", h2->goaway_text);

@@ -5,7 +5,7 @@
 
 #include "tests/unit/proto/client_rig.h"
 
-enum { DATA, HEADERS, SETTINGS = 4, GOAWAY = 7 };
+enum { DATA, HEADERS, RST_STREAM = 3, SETTINGS, GOAWAY = 7 };
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
 
 static struct client_rig rig;
@@ -204,6 +204,20 @@ Test(image_answers, a_name_that_goes_on_behind_a_zero, .timeout = 10)
     IMAGE("\n\4a\0bc\x12\3xyz\x20\3");
     HEADERS_OF(OP, END_STREAM, WELL);
     ends_as("wrong-content");
+}
+
+Test(image_answers, who_breaks_the_protocol_did_not_reset, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER, {"Upper-Case", "is not allowed"});
+    ends_as("protocol");
+}
+
+Test(image_answers, who_resets_is_told_so, .timeout = 10)
+{
+    begin_image();
+    put_frame(in, RST_STREAM, 0, OP, "\0\0\0\1", 4);
+    ends_as("rst-protocol-error");
 }
 
 Test(image_answers, a_server_that_goes_away_says_why, .timeout = 10)
