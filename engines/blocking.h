@@ -37,6 +37,7 @@ struct blocking_conn {
     bool paused;
     bool full; /* the socket; POLLOUT will tell */
     bool eof;
+    bool mute;          /* takes nothing more to be sent: asked to end or close, or it failed */
     bool send_end, fin; /* FIN once all is sent; it was */
     bool closing, aborting;
     bool large;       /* has sent much in one go: sock.h */

@@ -37,6 +37,7 @@ static void blocking_end(struct blocking_engine *e, enum engine_reason reason, i
     struct blocking_conn *c = &e->conn;
 
     c->state = BLOCKING_DEAD;
+    c->mute = true;
     c->reason = reason;
     c->err = err;
     blocking_syscall(e);
@@ -151,6 +152,7 @@ static void blocking_send_failed(struct blocking_engine *e, int err)
         return;
     }
     c->send_err = err;
+    c->mute = true;
     c->full = false;
     blocking_drop_unsent(e);
 }
@@ -407,11 +409,17 @@ static uint64_t blocking_handle(const struct blocking_engine *e)
 }
 
 /* The connection, if the handle is its own and it can still be asked for something. */
+static struct blocking_conn *blocking_find_any(struct blocking_engine *e, uint64_t handle)
+{
+    return e->conn.state != BLOCKING_NONE && handle == blocking_handle(e) ? &e->conn : NULL;
+}
+
+/* The connection, if it can still be asked for something. */
 static struct blocking_conn *blocking_find(struct blocking_engine *e, uint64_t handle)
 {
-    bool alive = e->conn.state != BLOCKING_NONE && e->conn.state != BLOCKING_DEAD;
+    struct blocking_conn *c = blocking_find_any(e, handle);
 
-    return alive && handle == blocking_handle(e) ? &e->conn : NULL;
+    return c != NULL && c->state != BLOCKING_DEAD ? c : NULL;
 }
 
 static int blocking_conn_new(struct blocking_engine *e, int fd, enum blocking_state state,
@@ -482,11 +490,11 @@ int blocking_recv_resume(struct engine *engine, uint64_t conn)
 int blocking_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
                   uint64_t cookie)
 {
-    struct blocking_conn *c = blocking_find(blocking_self(engine), conn);
+    struct blocking_conn *c = blocking_find_any(blocking_self(engine), conn);
 
     if (__builtin_expect(c == NULL, 0))
         return -ESTALE;
-    if (__builtin_expect(c->send_end || c->closing || c->aborting, 0))
+    if (__builtin_expect(c->mute, 0))
         return -EPIPE;
     return sendq_push(&c->sendq, segs, count, cookie);
 }
@@ -497,7 +505,7 @@ int blocking_send_end(struct engine *engine, uint64_t conn)
 
     if (c == NULL)
         return -ESTALE;
-    c->send_end = true;
+    c->send_end = c->mute = true;
     return 0;
 }
 
@@ -507,7 +515,7 @@ int blocking_conn_close(struct engine *engine, uint64_t conn, bool abort)
 
     if (c == NULL)
         return -ESTALE;
-    c->closing = true;
+    c->closing = c->mute = true;
     c->aborting = c->aborting || abort;
     return 0;
 }

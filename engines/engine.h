@@ -17,6 +17,10 @@
  *  6. Timers are core/timer.h's: an engine only knows poll's deadline, kept to nanoseconds.
  *  7. Socket options are set on listeners and before connect.
  *  8. No allocation and no lock in steady state.
+ *  9. Of a connection that has failed, what had come before is told first, and on_closed last.
+ * Until then it takes nothing more: send gives -EPIPE from the moment that the engine knows, which
+ * is no later than the first RELEASED without SENT, within that very call too. Whoever answers
+ *     RELEASED with the next send comes to an end.
  */
 #ifndef LAB_ENGINES_ENGINE_H
 #define LAB_ENGINES_ENGINE_H
@@ -132,7 +136,7 @@ struct engine_events {
     /* For a send that had a cookie other than 0; bytes is that send's whole size. */
     void (*on_sent)(void *ctx, uint64_t cookie, uint64_t bytes, unsigned what);
     /* err is a positive errno or 0. After it the handle is stale. Sends still unsettled have had
-     * RELEASED (without SENT) before. */
+     * RELEASED (without SENT) before: see rule 9. */
     void (*on_closed)(void *ctx, enum engine_reason reason, int err);
 };
 
@@ -218,7 +222,8 @@ struct engine_ops {
     int (*recv_resume)(struct engine *engine, uint64_t conn);
     /* The segs array is copied, what it points to is not; the reference on a segment's buffer is
      * taken over, unless it fails. cookie 0 asks for no on_sent. May be called before on_open: it
-     * is sent once open. -ESTALE, -ENOMEM, -EPIPE after send_end. */
+     * is sent once open. -ESTALE, -ENOMEM. -EPIPE: nobody will take it: after send_end and
+     * conn_close, and once the connection has failed (rule 9). */
     int (*send)(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
                 uint64_t cookie);
     int (*send_end)(struct engine *engine, uint64_t conn); /* FIN after what is queued */

@@ -524,6 +524,7 @@ static void epoll_close(struct engine *engine)
         epoll_conn_abort(e, c);
     index = 0;
     while ((c = conns_next(&e->conns, &index)) != NULL) {
+        c->buried = true;
         e->engine.events->on_closed(c->ctx, (enum engine_reason)c->reason, c->err);
         assert(c->loans.count == 0);
         conns_give(&e->conns, c);

@@ -54,12 +54,14 @@ struct epoll_conn {
     bool starved;   /* ... no buffer */
     bool blocked;   /* the socket is full: EPOLLOUT will tell */
     bool eof;
+    bool mute;     /* takes nothing more to be sent: asked to end or to close, or it has failed */
     bool send_end; /* FIN once all is sent; `fin`: it was */
     bool fin;
     bool nonblocking;
     bool large; /* has sent much in one go: sock.h */
     bool closing;
     bool aborting;
+    bool buried;    /* on_closed is told: the handle is stale */
     uint8_t reason; /* enum engine_reason, once dead */
     int err;        /* positive: it failed, or is about to be told so */
     int send_err;   /* the peer is gone; ends it when its last words are read */

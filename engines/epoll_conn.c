@@ -91,6 +91,7 @@ static void epoll_bury(struct epoll_engine *e, struct epoll_conn *c)
         return;
     }
     e->upcalls++;
+    c->buried = true;
     e->engine.events->on_closed(c->ctx, c->reason, c->err);
     conns_give(&e->conns, c);
 }
@@ -121,6 +122,7 @@ static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_
     free(c->remote);
     c->remote = NULL;
     c->state = EPOLL_DEAD;
+    c->mute = true;
     c->reason = (uint8_t)reason;
     c->err = err;
     epoll_syscall(e);
@@ -217,6 +219,7 @@ static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int 
         return;
     }
     c->send_err = err;
+    c->mute = true;
     c->blocked = false;
     epoll_drop_unsent(e, c);
 }
@@ -636,12 +639,12 @@ int epoll_send(struct engine *engine, uint64_t conn, const struct seg *segs, uns
                uint64_t cookie)
 {
     struct epoll_engine *e = epoll_self(engine);
-    struct epoll_conn *c = epoll_find(e, conn);
+    struct epoll_conn *c = conns_find(&e->conns, conn);
 
     if (__builtin_expect(c == NULL, 0))
         return -ESTALE;
-    if (__builtin_expect(c->send_end || c->closing || c->aborting, 0))
-        return -EPIPE;
+    if (__builtin_expect(c->mute, 0))
+        return c->buried ? -ESTALE : -EPIPE;
     int r = sendq_push(&c->sendq, segs, count, cookie);
     if (r == 0 && !c->blocked)
         epoll_mark(e, c);
@@ -655,7 +658,7 @@ int epoll_send_end(struct engine *engine, uint64_t conn)
 
     if (c == NULL)
         return -ESTALE;
-    c->send_end = true;
+    c->send_end = c->mute = true;
     epoll_mark(e, c);
     return 0;
 }
@@ -667,7 +670,7 @@ int epoll_conn_close(struct engine *engine, uint64_t conn, bool abort)
 
     if (c == NULL)
         return -ESTALE;
-    c->closing = true;
+    c->closing = c->mute = true;
     c->aborting = c->aborting || abort;
     epoll_mark(e, c);
     return 0;

@@ -67,11 +67,13 @@ struct fault_conn {
     bool ready;     /* in the list of those with something due */
     bool put_off;   /* ... and once behind all others in this round */
     bool opened, paused, send_ended, closing, aborting;
+    bool lost;   /* has been told of one that was RELEASED and never SENT */
     bool broken; /* by a fault of ours: the inner connection is being aborted */
     bool closed; /* the inner connection is gone */
     uint8_t reason;
     int err;
     uint64_t lent_bytes;
+    uint64_t unreleased; /* sends with a cookie, SENT and not RELEASED below */
     struct fault_conn *next_ready;
     struct timer timer;       /* for what is not due yet */
     struct fault_queue in;    /* OPEN, RECV, EOF: stops while paused, or at the quota */

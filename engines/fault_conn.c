@@ -9,6 +9,8 @@
 /* Pieces that one receive is split into at most, and upward calls of one poll. */
 #define FAULT_PIECES_MAX 64u
 #define FAULT_CALLS_MAX  1024u
+/* Beside on_sent's `what`: RELEASED, and never SENT. */
+#define FAULT_LOST 0x100u
 
 /* --- events --- */
 
@@ -180,8 +182,10 @@ static void fault_up_sent(struct fault_conn *c, uint64_t cookie, uint64_t bytes,
 {
     struct fault_engine *e = c->engine;
 
+    if (what & FAULT_LOST)
+        c->lost = true;
     e->calls++;
-    e->engine.events->on_sent(c->ctx, cookie, bytes, what);
+    e->engine.events->on_sent(c->ctx, cookie, bytes, what & ~FAULT_LOST);
 }
 
 /* False: no memory, or no time: to be told at once. */
@@ -207,6 +211,16 @@ void fault_on_sent(void *ctx, uint64_t cookie, uint64_t bytes, unsigned what)
     uint64_t late_ns = e->now_ns;
     uint64_t due_ns = fault_due_ns(e, e->options.delay_ns, FAULT_DELAYS);
 
+    /* Below, each is released in its turn. */
+    if (what & ENGINE_SENT)
+        c->unreleased++;
+    if (what & ENGINE_RELEASED) {
+        if (c->unreleased == 0)
+            late |= FAULT_LOST;
+        else
+            c->unreleased--;
+    }
+    what |= late;
     if (late != 0)
         late_ns = fault_due_ns(e, e->options.late_ns, FAULT_LATE_RELEASES);
     if (late_ns == e->now_ns)
@@ -548,17 +562,18 @@ int fault_send(struct engine *engine, uint64_t conn, const struct seg *segs, uns
 
     if (c == NULL)
         return -ESTALE;
-    if (c->send_ended || c->closing)
+    if (c->send_ended || c->closing || c->lost)
         return -EPIPE;
     if (fault_has_inner(c)) {
         int r = e->inner->ops->send(e->inner, c->inner, segs, count, cookie);
-        if (r != -ESTALE)
+        if (r != -ESTALE && r != -EPIPE)
             return r;
     }
     for (unsigned i = 0; i < count; i++)
         bytes += segs[i].size;
-    /* Nobody is there to take it: released, and not sent. */
-    if (cookie != 0 && !fault_queue_sent(c, &c->out, cookie, bytes, ENGINE_RELEASED, e->now_ns))
+    /* Nobody is there to take it, which whoever is above has yet to hear of. */
+    if (cookie != 0 &&
+        !fault_queue_sent(c, &c->out, cookie, bytes, ENGINE_RELEASED | FAULT_LOST, e->now_ns))
         return -ENOMEM;
     for (unsigned i = 0; i < count; i++)
         if (segs[i].buf != NULL)

@@ -257,12 +257,12 @@ static int uring_send(struct engine *engine, uint64_t conn, const struct seg *se
                       uint64_t cookie)
 {
     struct uring_engine *e = (struct uring_engine *)engine;
-    struct uring_conn *c = uring_find(e, conn);
+    struct uring_conn *c = conns_find(&e->conns, conn);
 
     if (__builtin_expect(c == NULL, 0))
         return -ESTALE;
-    if (__builtin_expect(c->end_wanted || c->close_asked || c->state == URING_CONN_CLOSING, 0))
-        return -EPIPE;
+    if (__builtin_expect(c->mute, 0))
+        return c->buried ? -ESTALE : -EPIPE;
     int r = sendq_push(&c->queue, segs, count, cookie);
     if (r == 0)
         uring_mark_dirty(e, c);
@@ -276,7 +276,7 @@ static int uring_send_end(struct engine *engine, uint64_t conn)
 
     if (c == NULL)
         return -ESTALE;
-    c->end_wanted = true;
+    c->end_wanted = c->mute = true;
     uring_mark_dirty(e, c);
     return 0;
 }

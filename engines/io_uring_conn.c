@@ -149,6 +149,7 @@ void uring_conn_end(struct uring_engine *e, struct uring_conn *c, enum engine_re
     if (c->lingers)
         e->lingering--;
     c->state = URING_CONN_ENDING;
+    c->mute = true;
     c->begun = false;
     c->reason = (uint8_t)reason;
     c->err = err;
@@ -217,7 +218,7 @@ static void uring_conn_ending(struct uring_engine *e, struct uring_conn *c)
     if (c->lent_count > 0 && !e->closing)
         return;
     e->calls_up++;
-    c->dirty = true;
+    c->dirty = c->buried = true;
     e->base.events->on_closed(c->ctx, (enum engine_reason)c->reason, c->err);
     c->dirty = false;
     conns_give(&e->conns, c);
@@ -341,6 +342,7 @@ int uring_conn_close(struct engine *engine, uint64_t conn, bool abort)
 
     if (c == NULL)
         return -ESTALE;
+    c->mute = true;
     if (abort) {
         c->abort = true;
         uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);

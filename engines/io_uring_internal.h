@@ -225,6 +225,8 @@ struct uring_conn {
     uint64_t lent_bytes;
     struct uring_buf *stash, *stash_last; /* received and not delivered: paused, or at its quota */
 
+    bool mute;   /* takes nothing more to be sent: asked to end or to close, or it has failed */
+    bool buried; /* on_closed is told: the handle is stale */
     bool end_wanted, end_sent;
     bool out_nonblocking;   /* the socket is, for sendfile */
     bool in_quiet;          /* on the list of quiet sends */

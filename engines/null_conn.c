@@ -614,10 +614,10 @@ static struct null_piece *null_pieces_new(struct null_engine *e, unsigned count)
 static SELDOM int null_send_slowly(struct null_engine *e, uint64_t conn, const struct seg *segs,
                                    unsigned count, uint64_t cookie)
 {
-    struct null_conn *c = null_find(e, conn);
+    struct null_conn *c = conns_find(&e->conns, conn);
     uint64_t bytes = 0;
 
-    if (c == NULL)
+    if (c == NULL || (c->flags & NULL_EMBRYO))
         return -ESTALE;
     if (c->flags & NULL_SENDLESS)
         return -EPIPE;

@@ -33,6 +33,18 @@ static SELDOM void pump_drop(struct pump_conn *conn, const struct proto_output *
         conn->proto->sent(conn->state, out->cookie, PROTO_RELEASED);
 }
 
+/* The connection has failed, and will say how: not before all was read that has come, which may
+ * well be what the other end thinks of us. There is nothing to be told it any more. */
+static SELDOM int pump_unsent(struct pump_conn *conn, struct proto_output *out, int count, int err)
+{
+    bool gone = err == -EPIPE;
+
+    conn->mute |= gone;
+    out->last |= gone;
+    pump_drop(conn, out, count);
+    return gone ? 0 : err;
+}
+
 /* Sends are taken in their order, so that word of one is word of all before it. */
 static inline uint64_t pump_cookie(struct pump_conn *conn, const struct proto_output *out,
                                    uint64_t bytes)
@@ -50,7 +62,7 @@ static inline uint64_t pump_cookie(struct pump_conn *conn, const struct proto_ou
 }
 
 /* Hands the segments down, and the references on buffers that came with them. */
-static inline int pump_send(struct pump_conn *conn, const struct proto_output *out, int count)
+static inline int pump_send(struct pump_conn *conn, struct proto_output *out, int count)
 {
     uint64_t bytes = out->segs->size;
 
@@ -60,7 +72,7 @@ static inline int pump_send(struct pump_conn *conn, const struct proto_output *o
     int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
                                     pump_cookie(conn, out, bytes));
     if (__builtin_expect(r < 0, 0))
-        pump_drop(conn, out, count);
+        return pump_unsent(conn, out, count, r);
     return r;
 }
 
@@ -151,7 +163,7 @@ static INLINED void pump_pull(struct pump_conn *conn)
     struct proto_output out;
 
     conn->held = false;
-    if (__builtin_expect(conn->parting, 0))
+    if (__builtin_expect(conn->parting || conn->mute, 0))
         return;
     while (!conn->closing) {
         if (__builtin_expect(conn->queued_bytes >= PUMP_QUEUE_BYTES, 0)) {
@@ -311,7 +323,7 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->failed = 0;
     conn->closing = conn->in_event = conn->held = conn->ending = false;
     conn->pulling = conn->again = conn->draining = conn->parting = false;
-    conn->time_before = conn->cut = false;
+    conn->time_before = conn->cut = conn->mute = false;
     conn->timer.fire = pump_on_time;
 }
 

@@ -47,6 +47,7 @@ struct pump_conn {
     bool ending;             /* to be closed in order once the protocol has no more output */
     bool parting;            /* it has none; FIN was sent, the other end's is waited for */
     bool time_before;        /* the protocol is told the time before its next input */
+    bool mute;               /* it has failed: nobody takes its output, what came is still read */
 
     bool draining; /* the protocol was asked to come to its end */
     bool cut;      /* it was closed hard, after lingering */

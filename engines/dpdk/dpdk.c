@@ -414,6 +414,7 @@ static void dpdk_engine_close(struct engine *engine)
     }
     index = 0;
     while ((c = conns_next(&e->conns, &index)) != NULL) {
+        c->buried = true;
         e->engine.events->on_closed(c->ctx, (enum engine_reason)c->reason, c->err);
         conns_give(&e->conns, c);
     }

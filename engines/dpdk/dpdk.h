@@ -78,8 +78,10 @@ struct dpdk_conn {
     uint8_t reason;           /* enum engine_reason, once dead */
     bool marked, paused, starved, blocked;
     bool ended, eof; /* the peer's FIN came; was told */
+    bool mute;       /* takes nothing more to be sent: asked to end or to close, or it has failed */
     bool send_end, fin, fin_acknowledged;
     bool closing, aborting;
+    bool buried; /* on_closed is told: the handle is stale */
     int err;
     void *ctx;
     struct dpdk_conn *next_marked, *next_accepted;

@@ -202,6 +202,7 @@ static void dpdk_bury(struct dpdk_engine *e, struct dpdk_conn *c)
         return;
     }
     e->upcalls++;
+    c->buried = true;
     e->engine.events->on_closed(c->ctx, c->reason, c->err);
     conns_give(&e->conns, c);
 }
@@ -214,6 +215,7 @@ static void dpdk_end(struct dpdk_engine *e, struct dpdk_conn *c, enum engine_rea
         e->starved_count--;
     c->starved = false;
     c->state = DPDK_DEAD;
+    c->mute = true;
     c->reason = (uint8_t)reason;
     c->err = err;
     dpdk_drop_received(c);
@@ -481,6 +483,7 @@ static void dpdk_lost(struct dpdk_engine *e, struct dpdk_conn *c)
         dpdk_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
         return;
     }
+    c->mute = true;
     if (c->received != NULL && !c->closing)
         dpdk_drop_unsent(e, c);
     else
@@ -677,12 +680,12 @@ int dpdk_recv_resume(struct engine *engine, uint64_t conn)
 int dpdk_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
               uint64_t cookie)
 {
-    struct dpdk_conn *c = dpdk_find(engine, conn);
+    struct dpdk_conn *c = conns_find(&dpdk_self(engine)->conns, conn);
 
-    if (c == NULL)
+    if (c == NULL || c->state == DPDK_EMBRYO)
         return -ESTALE;
-    if (c->send_end || c->closing)
-        return -EPIPE;
+    if (c->mute)
+        return c->buried ? -ESTALE : -EPIPE;
     int r = sendq_push(&c->sendq, segs, count, cookie);
     /* Within its own turn the queue is looked at when the call up returns. */
     if (r == 0 && c->engine->current != c)
@@ -696,7 +699,7 @@ int dpdk_send_end(struct engine *engine, uint64_t conn)
 
     if (c == NULL)
         return -ESTALE;
-    c->send_end = true;
+    c->send_end = c->mute = true;
     dpdk_mark(c->engine, c);
     return 0;
 }
@@ -707,7 +710,7 @@ int dpdk_conn_close(struct engine *engine, uint64_t conn, bool abort)
 
     if (c == NULL)
         return -ESTALE;
-    c->closing = true;
+    c->closing = c->mute = true;
     c->aborting = c->aborting || abort;
     dpdk_mark(c->engine, c);
     return 0;

@@ -234,6 +234,46 @@ static const struct role words_client = {
 };
 static const struct role answer_server = {.recv = answer_recv};
 
+/*
+ * The same, and whoever asks answers each RELEASED, and whatever is told besides, by asking more.
+ * He comes to an end, and to what was answered. A peer that takes all is not asked for ever.
+ */
+#define NAGS 64u
+
+static void nag_more(struct end *end)
+{
+    if (!end->send_ended && !end->closing && (end->step < NAGS || end->lost) &&
+        end_send_bytes(end, 1000) == 0)
+        end->count++; /* nobody will take it */
+}
+
+static void nag_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (end->step < NAGS && !end->lost)
+        end_hold(end, buf);
+    nag_more(end);
+}
+
+static void nag_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    if ((what & ENGINE_RELEASED) == 0)
+        return;
+    end->step++;
+    nag_more(end);
+    CHECK(!end->lost || end->count > 0, "taken of one that has lost something");
+    if (end->lost || end->step >= NAGS)
+        end_return_held(end, false);
+}
+
+static const struct role nag_client = {
+    .begin = words_begin,
+    .recv = nag_recv,
+    .eof = role_finish,
+    .sent = nag_sent,
+    .closed = words_closed,
+};
+
 /* Small windows hold most of the answer back while its reader goes on sending, a little at a
  * time: what comes after the close must not cost the answer. */
 #define CHATS 200u
@@ -508,6 +548,11 @@ const struct body bodies_close[] = {
      .options = "loan=8k",
      .families = FAMILY_ALL,
      .flows = {{.client = &words_client, .server = &answer_server, .count = 2}}},
+    {.name = "nag-the-dead",
+     .calm = true,
+     .options = "loan=8k",
+     .families = FAMILY_ALL,
+     .flows = {{.client = &nag_client, .server = &answer_server, .count = 2}}},
     {.name = "close-behind-window",
      .calm = true,
      .options = "rcvbuf=4k",

@@ -153,6 +153,17 @@ static void on_eof(void *ctx)
     up_end(end->lane);
 }
 
+/* Rule 9: what has lost something takes nothing more. */
+static void check_mute(struct end *end)
+{
+    struct seg seg = seg_memory("more", 4);
+
+    checker_down_begin(end->lane);
+    int r = end_ops(end)->send(end->lane->engine, end->handle, &seg, 1, UINT64_MAX >> 8);
+    checker_down_end(end->lane);
+    CHECK(r == -EPIPE, "send after RELEASED without SENT gave %d", r);
+}
+
 static void on_sent(void *ctx, uint64_t cookie, uint64_t bytes, unsigned what)
 {
     struct end *end = end_up(ctx, "on_sent");
@@ -178,6 +189,8 @@ static void on_sent(void *ctx, uint64_t cookie, uint64_t bytes, unsigned what)
         send->cookie = 0;
         end->sends_pending--;
     }
+    if (end->lost)
+        check_mute(end);
     if (end->role->sent != NULL)
         end->role->sent(end, cookie, what);
     up_end(end->lane);
@@ -294,6 +307,13 @@ static uint64_t end_next_cookie(const struct end *end)
     return cookie;
 }
 
+/* One that may fail by its peer's doing may have failed before anybody was told. */
+static bool end_is_refused(const struct end *end, int result)
+{
+    return result == -EPIPE && (end->ends & ~ENDS_IN_ORDER) != 0 && !end->send_ended &&
+           !end->closing;
+}
+
 uint64_t end_send(struct end *end, const struct seg *segs, unsigned count)
 {
     uint64_t cookie = end_next_cookie(end), bytes = 0;
@@ -310,6 +330,12 @@ uint64_t end_send(struct end *end, const struct seg *segs, unsigned count)
     checker_down_begin(end->lane);
     int r = end_ops(end)->send(end->lane->engine, end->handle, segs, count, cookie);
     checker_down_end(end->lane);
+    if (end_is_refused(end, r)) {
+        send->cookie = 0;
+        end->sends_pending--;
+        end->unsent--;
+        return 0;
+    }
     CHECK(r == 0, "send of %llu bytes: %s", (unsigned long long)bytes, strerror(-r));
     end->sent_bytes += bytes;
     return cookie;
@@ -370,15 +396,20 @@ void end_pass_on(struct end *end, struct buf *buf)
 
     end->received_bytes += buf->size;
     if (end->sends_pending < END_SENDS_MAX / 2) {
-        end_send(end, &seg, 1);
+        if (end_send(end, &seg, 1) == 0)
+            buf_unref(buf);
         return;
     }
     /* Small pieces, and many: what nobody asks about needs no entry in the books. */
     checker_down_begin(end->lane);
     int r = end_ops(end)->send(end->lane->engine, end->handle, &seg, 1, 0);
+    bool refused = end_is_refused(end, r);
+    if (refused)
+        buf_unref(buf);
     checker_down_end(end->lane);
-    CHECK(r == 0, "send of %u bytes: %s", buf->size, strerror(-r));
-    end->sent_bytes += buf->size;
+    CHECK(r == 0 || refused, "send of %u bytes: %s", buf->size, strerror(-r));
+    if (!refused)
+        end->sent_bytes += buf->size;
 }
 
 void end_hold(struct end *end, struct buf *buf)

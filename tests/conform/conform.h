@@ -254,7 +254,8 @@ struct end {
 struct world *end_world(const struct end *end);
 const struct engine_ops *end_ops(const struct end *end);
 
-/* Sends what lies in segs; fails if the engine does not take it. Returns the cookie. */
+/* Sends what lies in segs; fails if the engine does not take it, but for one whose `ends` says that
+ * its peer may end it. Returns the cookie, or 0: nobody will take it. */
 uint64_t end_send(struct end *end, const struct seg *segs, unsigned count);
 /* The stream's next bytes, from memory that all share. */
 uint64_t end_send_bytes(struct end *end, uint64_t bytes);

@@ -383,6 +383,26 @@ Test(pump, a_send_that_fails_aborts_too, .timeout = 10)
     cr_assert_eq(closed_err, ENOMEM);
 }
 
+/* What the other end said before it went is read to its end, and the engine says how that was. */
+Test(pump, a_connection_that_has_failed_is_read_on_and_not_asked_for_output, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    f.fake.send_result = -EPIPE;
+    f.script.left = 3;
+    pump_kick(&f.conn);
+    cr_assert_eq(f.fake.closes, 0);
+    cr_assert_eq(f.script.left, 2, "asked for more than nobody takes");
+    receive(&f);
+    receive(&f);
+    cr_assert_eq(f.script.inputs, 2);
+    cr_assert_eq(f.script.left, 2);
+    cr_assert_eq(f.fake.closes, 0);
+    pump_events.on_closed(&f.conn, ENGINE_CLOSED_RESET, ECONNRESET);
+    cr_assert_eq(closed_count, 1);
+    cr_assert_eq(closed_err, ECONNRESET);
+}
+
 Test(pump, closing_in_order_waits_for_the_last_output, .timeout = 10)
 {
     struct fixture f;
