@@ -579,9 +579,10 @@ void dpdk_link_lost(struct dpdk_engine *e)
         /* Both have said all that they had to say: that nobody confirms it any more is no
          * failure. */
         bool in_order = c->state == DPDK_FINISHING || (c->fin && c->ended);
-        stack_abort(c->stack);
+        stack_cut(c->stack);
         stack_gone(c, in_order ? 0 : ECONNRESET);
     }
+    stack_peer_has_gone();
 }
 
 /* --- calls down --- */

@@ -97,6 +97,13 @@ bool stack_is_over(const struct stack_conn *conn);
 void stack_forget(struct stack_conn *conn);
 /* RST, and gone; without a call up. */
 void stack_abort(struct stack_conn *conn);
+/* The same of one whose link is gone: on a direct wire nothing is said, since the next one to come
+ * would hear it. */
+void stack_cut(struct stack_conn *conn);
+/* After that, on a direct wire: whatever else the stack knows of the one who was there is
+ * forgotten. The next has its address, and maybe its ports, and should not meet with what waits for
+ * an end. Those that are being made stay, they are for the next. */
+void stack_peer_has_gone(void);
 
 struct stack_counts {
     uint64_t time_waits_given_up, retransmissions, allocations_failed;

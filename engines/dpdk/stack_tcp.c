@@ -491,12 +491,39 @@ void stack_forget(struct stack_conn *conn)
     reach_leave();
 }
 
-void stack_abort(struct stack_conn *conn)
+static void conn_abandon(struct stack_conn *conn, bool reset)
 {
     struct tcp_pcb *pcb = pcb_of(conn);
 
     conn_listen_no_more(pcb);
     reach_enter(pcb);
-    tcp_abort(pcb);
+    tcp_abandon(pcb, reset);
     reach_leave();
+}
+
+void stack_abort(struct stack_conn *conn)
+{
+    conn_abandon(conn, true);
+}
+
+void stack_cut(struct stack_conn *conn)
+{
+    conn_abandon(conn, !stack.config.direct);
+}
+
+void stack_peer_has_gone(void)
+{
+    struct tcp_pcb *next;
+
+    if (!stack.config.direct)
+        return;
+    reach_join();
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = next) {
+        next = pcb->next;
+        if (pcb->state != SYN_SENT)
+            tcp_abandon(pcb, 0);
+    }
+    while (tcp_tw_pcbs != NULL)
+        tcp_abandon(tcp_tw_pcbs, 0);
+    reach_split();
 }

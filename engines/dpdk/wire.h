@@ -110,7 +110,7 @@ bool wire_is_drained(const struct wire *wire);
 /* The other end has gone since this was last asked, about every millisecond. */
 bool wire_has_lost(struct wire *wire, uint64_t now_ns);
 /* A hang-up has come: wire_has_lost is to be asked before anything more is received, since that may
- * be of the next one to connect. */
+ * be of the next one to connect; until then nothing is handed over, since that one may be there. */
 bool wire_is_suspect(const struct wire *wire);
 bool wire_has_carried(const struct wire *wire); /* it was there since */
 /* The port's own MAC. */

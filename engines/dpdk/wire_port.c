@@ -285,10 +285,16 @@ static void wire_copy_short(struct rte_mbuf **mbufs, unsigned count)
     }
 }
 
+bool wire_is_suspect(const struct wire *wire)
+{
+    return atomic_load_explicit(&wire_hangups, memory_order_relaxed) != wire->hangups_seen;
+}
+
 /* Hands over what waits, until the ring is full. */
 static void wire_hand_over(struct wire *wire)
 {
-    if (__builtin_expect(!wire->running, 0))
+    /* What waits is for the one who hung up, if he did: wire_has_lost drops it then. */
+    if (__builtin_expect(!wire->running || wire_is_suspect(wire), 0))
         return;
     while (wire->head != wire->tail) {
         uint32_t at = wire->head % WIRE_QUEUE, count = wire->tail - wire->head;
@@ -669,11 +675,6 @@ static void memif_retry(struct wire *wire, uint64_t now_ns)
     wire->started_ns = now_ns;
     wire->turned_away = false;
     wire->hangups_seen = atomic_load(&wire_hangups); /* leaving is none */
-}
-
-bool wire_is_suspect(const struct wire *wire)
-{
-    return atomic_load_explicit(&wire_hangups, memory_order_relaxed) != wire->hangups_seen;
 }
 
 bool wire_has_carried(const struct wire *wire)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "engines/dpdk/guard.h"
 #include "engines/dpdk/stack.h"
 
@@ -367,7 +368,6 @@ Test(stack, no_window_is_wide_for_one_who_does_not_scale)
 
 /* --- acknowledgements --- */
 
-/* A full segment, alone in its burst or not the last of it. */
 static void say_full(struct peer *peer)
 {
     say_bytes(peer, MSS);
@@ -473,4 +473,70 @@ Test(stack, one_that_has_gone_is_owed_nothing)
     cr_assert(is_acknowledged(other));
     cr_assert_not(next->gone);
     cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
+}
+
+/* --- a peer that goes, and the next one --- */
+
+/* As many as there are ways to be in the middle of something. */
+enum { HALF_MADE, OPEN, OWED, UNACKNOWLEDGED, CLOSED_FIRST, CLOSED_LAST, WAITS, WAYS };
+
+static void be_half_made(unsigned index)
+{
+    static const uint8_t options[] = {2, 4, MSS >> 8, MSS & 0xff};
+    struct peer *peer = &peers[index];
+
+    *peer = (struct peer){.port = (uint16_t)(PEER_PORT + index), .sequence = 1000 * index};
+    say(peer, SYN, options, sizeof(options), 0);
+    cr_assert_not_null(said_to(peer));
+}
+
+/* Our FIN, acknowledged; its own too, or not. */
+static void be_closed_first(struct peer *peer, bool both)
+{
+    cr_assert(stack_end(peer->conn));
+    stack_push(peer->conn);
+    const struct sent *fin = said_to(peer);
+    cr_assert_not_null(fin);
+    cr_assert(fin->flags & FIN);
+    peer->acknowledged = fin->sequence + 1;
+    say(peer, both ? ACK | FIN : ACK, NULL, 0, 0);
+    cr_assert_eq(stack_is_over(peer->conn), both);
+    stack_forget(peer->conn);
+    said_to(peer);
+}
+
+static void be_closed_last(struct peer *peer)
+{
+    say(peer, ACK | FIN, NULL, 0, 0);
+    cr_assert(stack_end(peer->conn));
+    stack_push(peer->conn);
+    said_to(peer);
+}
+
+Test(stack, nothing_is_left_of_a_peer_that_has_gone)
+{
+    start(CONNS);
+    be_half_made(HALF_MADE);
+    for (unsigned i = OPEN; i < WAYS; i++)
+        meet(i);
+    say_full(&peers[OWED]);
+    cr_assert_eq(stack_write(peers[UNACKNOWLEDGED].conn, "unheard", 7, false), 7);
+    stack_push(peers[UNACKNOWLEDGED].conn);
+    be_closed_first(&peers[CLOSED_FIRST], false);
+    be_closed_last(&peers[CLOSED_LAST]);
+    be_closed_first(&peers[WAITS], true);
+    sent_count = 0;
+    for (unsigned i = 0; i < WAYS; i++)
+        if (i != HALF_MADE && i != CLOSED_FIRST && i != WAITS)
+            stack_cut(peers[i].conn);
+    stack_peer_has_gone();
+    stack_acknowledge(false);
+    /* Retransmissions of a minute. */
+    for (uint64_t now_ns = NS_PER_S; now_ns < 60 * NS_PER_S; now_ns += 250 * NS_PER_MS)
+        stack_tick(now_ns);
+    cr_assert_eq(sent_count, 0, "%u segments to one who is gone", sent_count);
+    cr_assert_eq(blocks_left, BLOCKS, "%u blocks are held", BLOCKS - blocks_left);
+    /* The same ports, and sequence numbers that the one before had. */
+    for (unsigned i = 0; i < WAYS; i++)
+        meet(i);
 }
