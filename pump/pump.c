@@ -11,12 +11,13 @@
 #include "core/seldom.h"
 
 #define PUMP_ASKED        1u /* never 0 then */
-#define PUMP_STANDS       2u /* for PUMP_ASK_BYTES before it as well */
+#define PUMP_STANDS       2u /* for PUMP_STANDS_BYTES before it as well */
 #define PUMP_COOKIE_SHIFT 2
+#define PUMP_STANDS_BYTES (PUMP_ASK_BYTES / 2)
 
 static void pump_fail(struct pump_conn *conn, int err)
 {
-    if (conn->closing)
+    if (conn->flags & PUMP_CLOSING)
         return;
     conn->failed = err;
     pump_close(conn, true);
@@ -39,64 +40,43 @@ static SELDOM int pump_unsent(struct pump_conn *conn, struct proto_output *out, 
 {
     bool gone = err == -EPIPE;
 
-    conn->mute |= gone;
+    if (gone)
+        conn->flags |= PUMP_MUTE;
     out->last |= gone;
     pump_drop(conn, out, count);
     return gone ? 0 : err;
 }
 
-/* Sends are taken in their order, so that word of one is word of all before it. */
-static inline uint64_t pump_cookie(struct pump_conn *conn, const struct proto_output *out,
-                                   uint64_t bytes)
+/* Of a send that the engine is to tell of. Sends are taken in their order, so that word of one is
+ * word of all before it. */
+static SELDOM uint64_t pump_ask(struct pump_conn *conn, uint64_t cookie, uint64_t bytes)
 {
-    uint64_t cookie = out->cookie << PUMP_COOKIE_SHIFT | PUMP_ASKED;
+    uint64_t asked = cookie << PUMP_COOKIE_SHIFT | PUMP_ASKED;
 
-    if (__builtin_expect(conn->unasked_bytes >= PUMP_ASK_BYTES, 0)) {
-        conn->unasked_bytes -= PUMP_ASK_BYTES;
-        return cookie | PUMP_STANDS;
-    }
-    if (out->cookie != 0 || __builtin_expect(bytes >= PUMP_ASK_BYTES, 0))
-        return cookie;
-    conn->unasked_bytes += bytes;
-    return 0;
+    conn->queued_bytes += bytes;
+    if (conn->unasked_bytes < PUMP_STANDS_BYTES)
+        return asked;
+    conn->unasked_bytes -= PUMP_STANDS_BYTES;
+    conn->queued_bytes += PUMP_STANDS_BYTES;
+    return asked | PUMP_STANDS;
 }
 
 /* Hands the segments down, and the references on buffers that came with them. */
-static inline int pump_send(struct pump_conn *conn, struct proto_output *out, int count)
+static INLINED int pump_send(struct pump_conn *conn, struct proto_output *out, int count)
 {
-    uint64_t bytes = out->segs->size;
+    uint64_t bytes = out->segs->size, cookie = 0;
 
-    for (int i = 1; i < count; i++)
+    for (int i = 1; __builtin_expect(i < count, 0); i++)
         bytes += out->segs[i].size;
-    conn->queued_bytes += bytes;
-    int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count,
-                                    pump_cookie(conn, out, bytes));
+    uint64_t unasked_bytes = conn->unasked_bytes + bytes;
+    if (__builtin_expect(out->cookie == 0 && unasked_bytes < PUMP_ASK_BYTES, 1))
+        conn->unasked_bytes = (uint32_t)unasked_bytes;
+    else
+        cookie = pump_ask(conn, out->cookie, bytes);
+    int r = conn->engine->ops->send(conn->engine, conn->handle, out->segs, (unsigned)count, cookie);
     if (__builtin_expect(r < 0, 0))
         return pump_unsent(conn, out, count, r);
     return r;
-}
-
-/* One output and what it says. Its protocol may well tell its owner that something has ended, who
- * then kicks or closes this very connection: that must not come back here. */
-static INLINED int pump_output(struct pump_conn *conn, struct proto_output *out, struct seg *segs)
-{
-    out->segs = segs;
-    out->max = PUMP_SEGS_MAX;
-    out->budget = PUMP_QUEUE_BYTES - conn->queued_bytes;
-    out->cookie = 0;
-    out->last = out->close = out->time = false;
-    conn->pulling = true;
-    conn->again = false;
-    int r = conn->proto->output(conn->state, out);
-    conn->pulling = false;
-    if (__builtin_expect(r <= 0, 0))
-        out->last = r < 0 || !conn->again;
-    else if (__builtin_expect(conn->again, 0))
-        out->last = false;
-    if (__builtin_expect(r <= 0 || !conn->closing, 1))
-        return r;
-    pump_drop(conn, out, r);
-    return 0;
 }
 
 /* Tells the protocol what time it is, and is told when it wants to hear that again. */
@@ -139,67 +119,98 @@ static void pump_end(struct pump_conn *conn)
         pump_close_in_time(conn);
         return;
     }
-    conn->parting = true;
+    conn->flags |= PUMP_PARTING;
     pump_send_end(conn);
     pump_linger(conn);
 }
 
 /* What an output says beside its segments, and what follows from its being the last one. */
-static SELDOM void pump_heed(struct pump_conn *conn, const struct proto_output *out, int result)
+static void pump_heed(struct pump_conn *conn, const struct proto_output *out, int result)
 {
     if (result >= 0 && out->time)
         result = pump_tell_time(conn, clock_ns());
-    conn->ending |= result >= 0 && (out->close || (result & PROTO_CLOSE));
+    if (result >= 0 && (out->close || (result & PROTO_CLOSE)))
+        conn->flags |= PUMP_ENDING;
     if (result < 0)
         pump_fail(conn, -result);
-    else if (out->last && conn->ending)
+    else if (out->last && (conn->flags & PUMP_ENDING))
         pump_end(conn);
 }
 
-/* Asks the protocol for output until it has none or enough is on its way. */
-static INLINED void pump_pull(struct pump_conn *conn)
+/*
+ * An output that was more, or less, than segments to be sent: the protocol failed, had nothing, or
+ * said more with it; or it may well have told its owner that something has ended, who then kicked
+ * or closed this very connection. result is what the protocol returned; true: go on.
+ */
+static SELDOM bool pump_pulled(struct pump_conn *conn, struct proto_output *out, int result)
+{
+    uint32_t flags = conn->flags;
+
+    conn->flags = flags & ~(uint32_t)(PUMP_PULLING | PUMP_AGAIN);
+    if (result <= 0)
+        out->last = result < 0 || (flags & PUMP_AGAIN) == 0;
+    else if (flags & PUMP_AGAIN)
+        out->last = false;
+    if (result > 0 && (flags & PUMP_CLOSING)) {
+        pump_drop(conn, out, result);
+        return false;
+    }
+    pump_heed(conn, out, result > 0 ? pump_send(conn, out, result) : result);
+    return !out->last;
+}
+
+/* One output of a connection with these flags. True: the protocol is to be asked again. */
+static INLINED bool pump_pull_once(struct pump_conn *conn, uint32_t flags)
 {
     struct seg segs[PUMP_SEGS_MAX];
     struct proto_output out;
+    uint64_t under_way = pump_under_way(conn);
 
-    conn->held = false;
-    if (__builtin_expect(conn->parting || conn->mute, 0))
-        return;
-    while (!conn->closing) {
-        if (__builtin_expect(conn->queued_bytes >= PUMP_QUEUE_BYTES, 0)) {
-            conn->held = true;
-            return;
-        }
-        int r = pump_output(conn, &out, segs);
-        if (r > 0)
-            r = pump_send(conn, &out, r);
-        /* Nearly always there was nothing but segments, or nothing at all. */
-        if (__builtin_expect(r != 0 || out.time || out.close || conn->ending, 0))
-            pump_heed(conn, &out, r);
-        if (out.last)
-            return;
+    if (__builtin_expect(under_way >= PUMP_QUEUE_BYTES, 0)) {
+        conn->flags = flags | PUMP_HELD;
+        return false;
     }
+    out.segs = segs;
+    out.max = PUMP_SEGS_MAX;
+    out.budget = PUMP_QUEUE_BYTES - under_way;
+    out.cookie = 0;
+    out.last = out.close = out.time = false;
+    conn->flags = flags | PUMP_PULLING;
+    int count = conn->proto->output(conn->state, &out);
+    /* Nearly always there is nothing but segments. */
+    if (__builtin_expect(count <= 0 || conn->flags != PUMP_PULLING || out.close || out.time, 0))
+        return pump_pulled(conn, &out, count);
+    conn->flags = 0;
+    int r = pump_send(conn, &out, count);
+    if (__builtin_expect(r < 0, 0))
+        pump_fail(conn, -r);
+    return !out.last;
 }
 
-/* Once for all who seldom pull: only a receive has it inlined. */
-static SELDOM void pump_pull_on(struct pump_conn *conn)
+/* Asks the protocol for output until it has none or enough is on its way. */
+static SELDOM void pump_pull(struct pump_conn *conn)
 {
-    pump_pull(conn);
+    conn->flags &= ~(uint32_t)PUMP_HELD;
+    while ((conn->flags & (PUMP_CLOSING | PUMP_PARTING | PUMP_MUTE)) == 0)
+        if (!pump_pull_once(conn, conn->flags))
+            return;
 }
 
 static SELDOM void pump_after(struct pump_conn *conn, int result)
 {
     if (result > 0) {
-        conn->ending |= (result & PROTO_CLOSE) != 0;
+        if (result & PROTO_CLOSE)
+            conn->flags |= PUMP_ENDING;
         if (result & PROTO_TIME)
             result = pump_tell_time(conn, clock_ns());
-        conn->ending |= result > 0 && (result & PROTO_CLOSE) != 0;
+        if (result > 0 && (result & PROTO_CLOSE))
+            conn->flags |= PUMP_ENDING;
     }
-    conn->in_event = false;
+    conn->flags &= ~(uint32_t)PUMP_IN_EVENT;
     if (result < 0)
         pump_fail(conn, -result);
     else
-        pump_pull_on(conn);
+        pump_pull(conn);
 }
 
 /* The moment has come that the protocol asked for. */
@@ -208,12 +219,12 @@ static void pump_on_time(struct timer *timer, uint64_t now_ns)
     struct pump_conn *conn =
         (struct pump_conn *)((char *)timer - offsetof(struct pump_conn, timer));
 
-    if (conn->closing || conn->parting) {
+    if (conn->flags & (PUMP_CLOSING | PUMP_PARTING)) {
         conn->cut = true;
         pump_close(conn, true);
         return;
     }
-    conn->in_event = true;
+    conn->flags |= PUMP_IN_EVENT;
     pump_after(conn, pump_tell_time(conn, now_ns));
 }
 
@@ -239,39 +250,58 @@ static void pump_on_accept_error(void *context, int err, uint64_t backoff_ns)
 static void pump_on_open(void *context)
 {
     struct pump_conn *conn = context;
-    conn->in_event = true;
+    conn->flags |= PUMP_IN_EVENT;
     if (conn->owner->opened != NULL)
         conn->owner->opened(conn);
-    pump_after(conn, conn->closing ? PROTO_OK : pump_begin(conn));
+    pump_after(conn, conn->flags & PUMP_CLOSING ? PROTO_OK : pump_begin(conn));
+}
+
+/* By one that is about to end, has to tell the time, or has output that waits. */
+static SELDOM void pump_receive_slowly(struct pump_conn *conn, struct buf *buf)
+{
+    int r = PROTO_OK;
+
+    if (conn->flags & (PUMP_CLOSING | PUMP_ENDING))
+        return;
+    conn->received_bytes += buf->size;
+    bool time_before = (conn->flags & PUMP_TIME_BEFORE) != 0;
+    conn->flags = (conn->flags & ~(uint32_t)PUMP_TIME_BEFORE) | PUMP_IN_EVENT;
+    if (time_before)
+        r = pump_tell_time(conn, clock_ns());
+    if (r == PROTO_OK && (conn->flags & PUMP_CLOSING) == 0)
+        r = conn->proto->input(conn->state, buf);
+    if (r > 0 && (r & PROTO_TIME_BEFORE))
+        conn->flags |= PUMP_TIME_BEFORE;
+    pump_after(conn, r);
 }
 
 static void pump_on_recv(void *context, struct buf *buf, unsigned flags)
 {
     struct pump_conn *conn = context;
-    if (conn->closing || conn->ending)
+
+    if (__builtin_expect(conn->flags != 0, 0)) {
+        pump_receive_slowly(conn, buf);
         return;
-    conn->in_event = true;
+    }
+    conn->flags = PUMP_IN_EVENT;
     conn->received_bytes += buf->size;
-    int r = PROTO_OK;
-    if (__builtin_expect(conn->time_before, 0))
-        r = pump_tell_time(conn, clock_ns());
-    if (r == PROTO_OK && !conn->closing)
-        r = conn->proto->input(conn->state, buf);
-    conn->time_before = r > 0 && (r & PROTO_TIME_BEFORE);
-    if (__builtin_expect(r != PROTO_OK, 0)) {
+    int r = conn->proto->input(conn->state, buf);
+    if (__builtin_expect(r != PROTO_OK || conn->flags != PUMP_IN_EVENT, 0)) {
+        if (r > 0 && (r & PROTO_TIME_BEFORE))
+            conn->flags |= PUMP_TIME_BEFORE;
         pump_after(conn, r);
         return;
     }
-    conn->in_event = false;
-    pump_pull(conn);
+    if (__builtin_expect(pump_pull_once(conn, 0), 0))
+        pump_pull(conn);
 }
 
 static void pump_on_eof(void *context)
 {
     struct pump_conn *conn = context;
-    if (conn->closing || conn->parting)
+    if (conn->flags & (PUMP_CLOSING | PUMP_PARTING))
         return;
-    conn->in_event = true;
+    conn->flags |= PUMP_IN_EVENT;
     pump_after(conn, conn->proto->eof != NULL ? conn->proto->eof(conn->state) : PROTO_CLOSE);
 }
 
@@ -281,22 +311,22 @@ static void pump_on_sent(void *context, uint64_t cookie, uint64_t bytes, unsigne
     bool ask = false;
 
     if (what & ENGINE_SENT)
-        conn->queued_bytes -= bytes + (cookie & PUMP_STANDS ? PUMP_ASK_BYTES : 0);
+        conn->queued_bytes -= bytes + (cookie & PUMP_STANDS ? PUMP_STANDS_BYTES : 0);
     cookie >>= PUMP_COOKIE_SHIFT;
     if (cookie != 0 && conn->proto->sent != NULL) {
-        conn->in_event = true;
+        conn->flags |= PUMP_IN_EVENT;
         ask = conn->proto->sent(conn->state, cookie, what);
-        conn->in_event = false;
+        conn->flags &= ~(uint32_t)PUMP_IN_EVENT;
     }
-    if (ask || (conn->held && conn->queued_bytes < PUMP_QUEUE_BYTES / 2))
-        pump_pull_on(conn);
+    if (ask || ((conn->flags & PUMP_HELD) && pump_under_way(conn) < PUMP_QUEUE_BYTES / 2))
+        pump_pull(conn);
 }
 
 static void pump_on_closed(void *context, enum engine_reason reason, int err)
 {
     struct pump_conn *conn = context;
     conn->handle = ENGINE_CONN_NONE;
-    conn->closing = true;
+    conn->flags |= PUMP_CLOSING;
     if (timer_is_set(&conn->timer))
         timer_cancel(conn->timers, &conn->timer);
     if (conn->failed != 0)
@@ -321,9 +351,8 @@ static void pump_start(struct pump_conn *conn, struct engine *engine)
     conn->handle = ENGINE_CONN_NONE;
     conn->queued_bytes = conn->unasked_bytes = conn->received_bytes = 0;
     conn->failed = 0;
-    conn->closing = conn->in_event = conn->held = conn->ending = false;
-    conn->pulling = conn->again = conn->draining = conn->parting = false;
-    conn->time_before = conn->cut = conn->mute = false;
+    conn->flags = 0;
+    conn->draining = conn->cut = false;
     conn->timer.fire = pump_on_time;
 }
 
@@ -342,24 +371,24 @@ int pump_attach(struct pump_conn *conn, struct engine *engine,
     if (r < 0)
         return r;
     /* Here and now, since nobody says on_open of one that is open: some protocols speak first. */
-    conn->in_event = true;
+    conn->flags |= PUMP_IN_EVENT;
     pump_after(conn, pump_begin(conn));
     return 0;
 }
 
-void pump_kick(struct pump_conn *conn)
+void pump_kick_now(struct pump_conn *conn)
 {
-    if (conn->pulling)
-        conn->again = true;
-    else if (!conn->in_event && conn->handle != ENGINE_CONN_NONE)
-        pump_pull_on(conn);
+    if (conn->flags & PUMP_PULLING)
+        conn->flags |= PUMP_AGAIN;
+    else if (conn->handle != ENGINE_CONN_NONE)
+        pump_pull(conn);
 }
 
 void pump_close(struct pump_conn *conn, bool abort)
 {
-    if (conn->handle == ENGINE_CONN_NONE || (conn->closing && !abort))
+    if (conn->handle == ENGINE_CONN_NONE || ((conn->flags & PUMP_CLOSING) && !abort))
         return;
-    conn->closing = true;
+    conn->flags |= PUMP_CLOSING;
     conn->engine->ops->conn_close(conn->engine, conn->handle, abort);
 }
 
@@ -367,15 +396,16 @@ void pump_drain(struct pump_conn *conn)
 {
     if (conn->proto->drain == NULL) {
         pump_close(conn, false);
-    } else if (conn->handle != ENGINE_CONN_NONE && !conn->closing && !conn->parting) {
+    } else if (conn->handle != ENGINE_CONN_NONE &&
+               (conn->flags & (PUMP_CLOSING | PUMP_PARTING)) == 0) {
         conn->draining = true;
-        conn->in_event = true;
+        conn->flags |= PUMP_IN_EVENT;
         pump_after(conn, conn->proto->drain(conn->state));
     }
 }
 
 void pump_send_end(struct pump_conn *conn)
 {
-    if (conn->handle != ENGINE_CONN_NONE && !conn->closing)
+    if (conn->handle != ENGINE_CONN_NONE && (conn->flags & PUMP_CLOSING) == 0)
         conn->engine->ops->send_end(conn->engine, conn->handle);
 }
