@@ -101,8 +101,9 @@ static void echo_worker_close(void *shared)
     free(shared);
 }
 
-static void echo_answered(void *context, unsigned slot, uint64_t bytes)
+static void echo_answered(void *context, unsigned slot, uint64_t bytes, uint64_t fresh)
 {
+    load_progress(context, fresh);
     load_op_done(context, slot, bytes);
 }
 

@@ -85,8 +85,20 @@ void hist_reset(struct hist *h)
 
 void hist_batch_flush(struct hist_batch *batch, struct hist *h)
 {
-    for (unsigned i = 0; i < batch->count; i++)
-        hist_record(h, batch->values[i]);
+    unsigned count = batch->count;
+    uint32_t min = UINT32_MAX, max = 0;
+
+    if (count == 0)
+        return;
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t value = batch->values[i];
+        h->counts[hist_index(value)]++;
+        min = value < min ? value : min;
+        max = value > max ? value : max;
+    }
+    h->total += count;
+    h->min = min < h->min ? min : h->min;
+    h->max = max > h->max ? max : h->max;
     batch->count = 0;
 }
 

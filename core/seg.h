@@ -3,7 +3,9 @@
  *
  * A struct buf is lent by the engine for the length of one on_recv call. Who wants it longer
  * takes a reference (buf_ref) and gives it back (buf_unref) on the same thread. It carries its
- * own release function, so that an engine that wraps another can lend as well.
+ * own release function, so that an engine that wraps another can lend as well, and a protocol
+ * that has memory of its own to send can hear when the engine lets go of it, for less than a
+ * notification costs.
  */
 #ifndef LAB_CORE_SEG_H
 #define LAB_CORE_SEG_H
@@ -15,7 +17,10 @@ struct buf {
     uint8_t *data;                    /* first received byte */
     uint32_t size;                    /* received bytes, at least 1 */
     uint32_t refs;                    /* touched by one thread only */
-    void (*release)(struct buf *buf); /* called when refs falls to 0 */
+    void (*release)(struct buf *buf); /* called when refs falls to 0; it only marks */
+    /* How many buffers under it, one upon the other, are not returned before it is: 0 but where an
+     * engine lends what it was given to send. */
+    uint32_t depth;
 };
 
 static inline struct buf *buf_ref(struct buf *buf)
@@ -33,8 +38,9 @@ static inline void buf_unref(struct buf *buf)
 /*
  * One piece to send. Exactly one of three kinds:
  *   memory  data != NULL, buf == NULL: stays valid and unchanged until RELEASED;
- *   buffer  data != NULL, buf != NULL: data lies inside buf; a reference on buf goes with the
- *           segment: send() takes it over and drops it when the piece is released;
+ *   buffer  data != NULL, buf != NULL: data lies inside buf, a received one or one's own; a
+ *           reference on buf goes with the segment: send() takes it over and drops it when the
+ *           piece is released, before RELEASED is told;
  *   file    data == NULL: size bytes of fd from file_offset; fd stays open until RELEASED.
  */
 struct seg {

@@ -59,10 +59,13 @@ static inline void *conns_find(const struct conns *conns, uint64_t handle)
     uint32_t index = (uint32_t)handle;
     uint32_t generation = (uint32_t)(handle >> 32);
 
-    if (__builtin_expect(index >= conns->room || (generation & 1) == 0, 0))
+    if (__builtin_expect(index >= conns->room, 0))
         return NULL;
     struct conns_item *item = conns_at(conns, index);
-    return item->generation == generation ? item : NULL;
+    /* One that is free has an even generation. */
+    if (__builtin_expect(item->generation != generation || (generation & 1) == 0, 0))
+        return NULL;
+    return item;
 }
 
 /* Walks the items in use in the order of their index: *index is 0 at first; NULL at the end.

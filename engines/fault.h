@@ -79,7 +79,7 @@ struct fault_conn {
     struct fault_queue in;    /* OPEN, RECV, EOF: stops while paused, or at the quota */
     struct fault_queue out;   /* SENT */
     struct fault_queue late;  /* RELEASED that was kept back */
-    struct fault_queue holds; /* loans that came back, and go down later */
+    struct fault_queue holds; /* loans that came back, or buffers sent, that are let go of later */
 };
 
 struct fault_accept {

@@ -154,7 +154,8 @@ void fault_on_recv(void *ctx, struct buf *buf, unsigned flags)
             fault_break(c, ENGINE_CLOSED_ERROR, ENOMEM);
             return;
         }
-        event->buf = (struct buf){.data = buf->data + done, .size = size, .release = fault_release};
+        event->buf = (struct buf){
+            .data = buf->data + done, .size = size, .release = fault_release, .depth = buf->depth};
         event->inner = buf_ref(buf);
         event->what = size < left ? ENGINE_RECV_MORE : flags;
         fault_queue_add(&c->in, event, due_ns);
@@ -223,6 +224,9 @@ void fault_on_sent(void *ctx, uint64_t cookie, uint64_t bytes, unsigned what)
     what |= late;
     if (late != 0)
         late_ns = fault_due_ns(e, e->options.late_ns, FAULT_LATE_RELEASES);
+    /* Not before the references on its buffers are back. */
+    if (c->holds.first != NULL && late_ns < c->holds.last_due_ns)
+        late_ns = c->holds.last_due_ns;
     if (late_ns == e->now_ns)
         late = 0;
     if (what != late && !fault_queue_sent(c, &c->out, cookie, bytes, what & ~late, due_ns))
@@ -409,7 +413,8 @@ static void fault_turn(struct fault_conn *c)
     }
     if (c->ready)
         return;
-    if (c->closed && c->in.first == NULL && c->out.first == NULL && c->late.first == NULL) {
+    if (c->closed && c->in.first == NULL && c->out.first == NULL && c->late.first == NULL &&
+        c->holds.first == NULL) {
         fault_bury(c);
         return;
     }
@@ -553,6 +558,34 @@ int fault_recv_resume(struct engine *engine, uint64_t conn)
     return fault_has_inner(c) ? fault_down(c, e->inner->ops->recv_resume(e->inner, c->inner)) : 0;
 }
 
+/* The inner engine's send, with a reference more on each buffer, given back as late as RELEASED
+ * may be told. */
+static int fault_send_held(struct fault_conn *c, const struct seg *segs, unsigned count,
+                           uint64_t cookie)
+{
+    struct fault_engine *e = c->engine;
+
+    for (unsigned i = 0; i < count; i++)
+        if (segs[i].buf != NULL)
+            buf_ref(segs[i].buf);
+    int r = e->inner->ops->send(e->inner, c->inner, segs, count, cookie);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t due_ns = e->now_ns;
+        if (segs[i].buf == NULL)
+            continue;
+        if (r == 0)
+            due_ns = fault_due_ns(e, e->options.late_ns, FAULT_LATE_RELEASES);
+        struct fault_event *event = due_ns > e->now_ns ? fault_event_new(c, FAULT_HOLD) : NULL;
+        if (event == NULL) {
+            buf_unref(segs[i].buf);
+            continue;
+        }
+        event->inner = segs[i].buf;
+        fault_queue_add(&c->holds, event, due_ns);
+    }
+    return r;
+}
+
 int fault_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
                uint64_t cookie)
 {
@@ -565,7 +598,9 @@ int fault_send(struct engine *engine, uint64_t conn, const struct seg *segs, uns
     if (c->send_ended || c->closing || c->lost)
         return -EPIPE;
     if (fault_has_inner(c)) {
-        int r = e->inner->ops->send(e->inner, c->inner, segs, count, cookie);
+        int r = e->options.late_ns > 0 && !e->closing
+                    ? fault_send_held(c, segs, count, cookie)
+                    : e->inner->ops->send(e->inner, c->inner, segs, count, cookie);
         if (r != -ESTALE && r != -EPIPE)
             return r;
     }

@@ -109,9 +109,11 @@ static inline uint64_t uring_tag(enum uring_kind kind, uint32_t index, uint32_t 
 
 struct uring_buf {
     struct buf buf; /* first */
-    struct uring_buf *next;
+    union {
+        struct uring_buf *next;  /* of free ones, or of a stash */
+        struct uring_conn *conn; /* while on loan */
+    };
     struct uring_engine *engine;
-    struct uring_conn *conn; /* while on loan */
     uint8_t *memory;
     uint32_t charge_bytes; /* against its connection's quota */
     uint16_t id;

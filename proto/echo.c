@@ -30,138 +30,177 @@ void echo_pattern_close(struct echo_pattern *pattern)
 
 /* --- client --- */
 
+/* From the engine, so possibly in the middle of anything: only marks. */
+static void echo_place_free(struct buf *buf)
+{
+    struct echo_place *place = (struct echo_place *)buf;
+
+    place->next = place->client->free;
+    place->client->free = place;
+}
+
+static struct echo_place *echo_place_at(const struct echo_client *client, unsigned i)
+{
+    return (struct echo_place *)(client->places + i * client->place_size);
+}
+
+/* All are free, the first to be taken first. */
+static void echo_free_places(struct echo_client *client)
+{
+    client->free = NULL;
+    for (unsigned i = client->places_count; i-- > 0;) {
+        echo_place_at(client, i)->buf.refs = 0;
+        echo_place_free(&echo_place_at(client, i)->buf);
+    }
+}
+
+/* -ENOMEM leaves what there is to echo_client_close. */
+static int echo_make_places(struct echo_client *client, unsigned depth)
+{
+    size_t bytes = client->whole ? client->message_bytes : ECHO_HEADER_BYTES;
+
+    client->place_size =
+        (sizeof(struct echo_place) + bytes + ECHO_LINE - 1) / ECHO_LINE * ECHO_LINE;
+    /* Answers may be here before the engine lets go of what was asked. With one more than these
+     * come to, one is free nearly always. */
+    client->places_count = 2 * depth + 1;
+    client->places = aligned_alloc(ECHO_LINE, client->places_count * client->place_size);
+    if (client->places == NULL)
+        return -ENOMEM;
+    for (unsigned i = 0; i < client->places_count; i++) {
+        struct echo_place *place = echo_place_at(client, i);
+        *place = (struct echo_place){
+            .buf = {.data = place->bytes, .size = (uint32_t)bytes, .release = echo_place_free},
+            .client = client,
+        };
+        memcpy(place->bytes, client->pattern->bytes,
+               bytes < client->message_bytes ? bytes : client->message_bytes);
+    }
+    echo_free_places(client);
+    return 0;
+}
+
 int echo_client_open(struct echo_client *client, const struct echo_client_events *events,
                      void *context, const struct echo_pattern *pattern, size_t message_bytes,
                      unsigned depth, bool one_way)
 {
     bool whole = message_bytes <= ECHO_WHOLE_BYTES && !one_way;
-    size_t place_size = whole ? message_bytes : ECHO_HEADER_BYTES;
-    size_t places_bytes = depth * ECHO_TURNS * place_size;
+    bool is_short = whole && message_bytes >= ECHO_HEADER_BYTES && events->first == NULL;
+    uint32_t room = 1;
 
+    while (room < depth)
+        room *= 2;
     *client = (struct echo_client){
         .events = events,
         .context = context,
         .pattern = pattern,
         .message_bytes = message_bytes,
-        .depth = depth,
+        .short_bytes = is_short ? (uint32_t)message_bytes : 0,
         .one_way = one_way,
         .whole = whole,
-        .place_size = (uint32_t)place_size,
-        .places = aligned_alloc(ECHO_LINE, (places_bytes + ECHO_LINE - 1) / ECHO_LINE * ECHO_LINE),
-        .slots = &client->the_slot,
-        .order = &client->the_order,
+        .ring = &client->the_asked,
+        .mask = room - 1,
     };
-    if (depth > 1) {
-        client->slots = calloc(depth, sizeof(*client->slots));
-        client->order = calloc(depth, sizeof(*client->order));
-    }
-    if (client->slots == NULL || client->order == NULL || client->places == NULL) {
+    if (room > 1)
+        client->ring = calloc(room, sizeof(*client->ring));
+    if (client->ring == NULL || (!one_way && echo_make_places(client, depth) < 0)) {
         echo_client_close(client);
         return -ENOMEM;
     }
-    for (unsigned i = 0; whole && i < depth * ECHO_TURNS; i++)
-        memcpy(client->places + i * place_size, pattern->bytes, message_bytes);
     return 0;
 }
 
 void echo_client_close(struct echo_client *client)
 {
-    if (client->depth > 1) {
-        free(client->slots);
-        free(client->order);
-    }
+    if (client->ring != &client->the_asked)
+        free(client->ring);
     free(client->places);
-    client->slots = NULL;
-    client->order = NULL;
+    client->ring = NULL;
     client->places = NULL;
 }
 
 void echo_client_reset(struct echo_client *client, uint64_t connection)
 {
     client->connection = connection;
-    client->answer_at = client->unsent = client->unanswered = 0;
+    client->asked = client->sent = client->answered = 0;
     client->answer_offset = 0;
     client->acked_bytes = client->settled_bytes = client->progress_bytes = 0;
-    for (unsigned i = 0; i < client->depth; i++)
-        client->slots[i].held = 0;
+    echo_free_places(client);
 }
 
 void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op)
 {
-    unsigned place = client->answer_at + client->unanswered;
-    if (place >= client->depth)
-        place -= client->depth;
-    client->slots[slot].op = op;
-    client->order[place] = (uint16_t)slot;
-    client->unanswered++;
-    client->unsent++;
+    struct echo_asked *asked = &client->ring[client->asked++ & client->mask];
+
+    asked->op = op;
+    asked->slot = slot;
 }
 
-/* Of the slot's message that is, or was last, under way. */
-static inline uint8_t *echo_place(const struct echo_client *client, unsigned index)
+/*
+ * A free place, with a reference of the engine's and one of the client's. With the last one the
+ * engine is asked to tell when it has let go of it, so that sent() asks again what found none.
+ */
+static inline struct echo_place *echo_take_place(struct echo_client *client,
+                                                 struct proto_output *out)
 {
-    unsigned place = index * ECHO_TURNS + client->slots[index].turn;
-    return client->places + (size_t)place * client->place_size;
+    struct echo_place *place = client->free;
+
+    client->free = place->next;
+    if (__builtin_expect(client->free == NULL, 0))
+        out->cookie = 1;
+    place->buf.refs = 2;
+    return place;
 }
 
-static inline void echo_number(const struct echo_client *client, uint64_t op, uint8_t *place)
+static SELDOM int echo_client_output_slowly(struct echo_client *client, struct proto_output *out)
 {
-    uint64_t header[2] = {htole64(op), htole64(client->connection)};
-    if (__builtin_expect(client->message_bytes >= ECHO_HEADER_BYTES, 1))
-        memcpy(place, header, ECHO_HEADER_BYTES);
-    else
-        memcpy(place, header, client->message_bytes);
-}
+    struct echo_asked *asked = &client->ring[client->sent & client->mask];
+    uint64_t header[2] = {htole64(asked->op), htole64(client->connection)};
+    size_t size = client->message_bytes;
 
-/* Turns to a place that the engine does not hold; false: it holds all. */
-static inline bool echo_next_place(struct echo_slot *slot)
-{
-    slot->turn ^= 1;
-    if (__builtin_expect(slot->held >> slot->turn & 1, 0))
-        slot->turn ^= 1;
-    return (slot->held >> slot->turn & 1) == 0;
-}
-
-/* One message a call, so that each has a cookie of its own; the engine gathers them. */
-static int echo_client_output(void *state, struct proto_output *out)
-{
-    struct echo_client *client = state;
-    if (client->unsent == 0)
+    if (client->sent == client->asked || (!client->one_way && client->free == NULL))
         return 0;
-    unsigned place = client->answer_at + client->unanswered - client->unsent;
-    if (place >= client->depth)
-        place -= client->depth;
-    unsigned index = client->order[place];
-    struct echo_slot *slot = &client->slots[index];
+    out->last = ++client->sent == client->asked;
     if (client->one_way) {
-        out->last = --client->unsent == 0;
-        seg_set_memory(&out->segs[0], client->pattern->bytes, client->message_bytes);
+        seg_set_memory(&out->segs[0], client->pattern->bytes, size);
         return 1;
     }
-    /* sent() will ask again. */
-    if (!echo_next_place(slot))
-        return 0;
-    uint8_t *start = echo_place(client, index);
-    echo_number(client, slot->op, start);
-    slot->held |= (uint8_t)(1u << slot->turn);
-    out->last = --client->unsent == 0;
-    out->cookie = (uint64_t)index * ECHO_TURNS + slot->turn + 1;
-    if (__builtin_expect(client->whole, 1)) {
-        seg_set_memory(&out->segs[0], start, client->message_bytes);
+    struct echo_place *place = asked->place = echo_take_place(client, out);
+    memcpy(place->bytes, header, size < ECHO_HEADER_BYTES ? size : ECHO_HEADER_BYTES);
+    if (client->whole) {
+        seg_set_buf(&out->segs[0], &place->buf, place->bytes, size);
         return 1;
     }
-    seg_set_memory(&out->segs[0], start, ECHO_HEADER_BYTES);
+    seg_set_buf(&out->segs[0], &place->buf, place->bytes, ECHO_HEADER_BYTES);
     seg_set_memory(&out->segs[1], client->pattern->bytes + ECHO_HEADER_BYTES,
-                   client->message_bytes - ECHO_HEADER_BYTES);
+                   size - ECHO_HEADER_BYTES);
     return 2;
 }
 
-static bool echo_piece_is_right(const struct echo_client *client, unsigned index,
+/* One message a call; the engine gathers them. */
+static int echo_client_output(void *state, struct proto_output *out)
+{
+    struct echo_client *client = state;
+
+    if (__builtin_expect(
+            client->short_bytes == 0 || client->sent == client->asked || client->free == NULL, 0))
+        return echo_client_output_slowly(client, out);
+    struct echo_asked *asked = &client->ring[client->sent & client->mask];
+    struct echo_place *place = asked->place = echo_take_place(client, out);
+    uint64_t header[2] = {htole64(asked->op), htole64(client->connection)};
+    memcpy(place->bytes, header, ECHO_HEADER_BYTES);
+    out->last = ++client->sent == client->asked;
+    seg_set_buf(&out->segs[0], &place->buf, place->bytes, client->short_bytes);
+    return 1;
+}
+
+static bool echo_piece_is_right(const struct echo_client *client, const struct echo_asked *asked,
                                 const uint8_t *data, size_t size)
 {
-    const uint8_t *start = echo_place(client, index);
+    const uint8_t *start = asked->place->bytes;
     size_t offset = client->answer_offset;
-    if (__builtin_expect(client->whole, 1))
+
+    if (client->whole)
         return memcmp(start + offset, data, size) == 0;
     if (offset < ECHO_HEADER_BYTES) {
         size_t in_header = ECHO_HEADER_BYTES - offset;
@@ -175,14 +214,13 @@ static bool echo_piece_is_right(const struct echo_client *client, unsigned index
     return memcmp(client->pattern->bytes + offset, data, size) == 0;
 }
 
-static inline void echo_client_settle(struct echo_client *client)
+/* The next answer is whole, its last `fresh` bytes untold. */
+static inline void echo_client_settle(struct echo_client *client, uint64_t bytes, uint64_t fresh)
 {
-    unsigned slot = client->order[client->answer_at];
-    if (++client->answer_at == client->depth)
-        client->answer_at = 0;
-    client->unanswered--;
+    struct echo_asked *asked = &client->ring[client->answered++ & client->mask];
+
     client->answer_offset = 0;
-    client->events->answered(client->context, slot, client->message_bytes);
+    client->events->answered(client->context, asked->slot, bytes, fresh);
 }
 
 static int echo_client_acked(struct echo_client *client, const uint8_t *data, size_t size)
@@ -192,7 +230,7 @@ static int echo_client_acked(struct echo_client *client, const uint8_t *data, si
         client->acked_bytes |= (uint64_t)data[i] << (8 * client->answer_offset);
         if (++client->answer_offset < ECHO_ACK_BYTES)
             continue;
-        uint64_t under_way = (uint64_t)(client->unanswered - client->unsent);
+        uint64_t under_way = client->sent - client->answered;
         uint64_t acked = client->acked_bytes;
         client->acked_bytes = 0;
         client->answer_offset = 0;
@@ -203,20 +241,11 @@ static int echo_client_acked(struct echo_client *client, const uint8_t *data, si
         client->progress_bytes = acked;
         while (acked - client->settled_bytes >= client->message_bytes) {
             client->settled_bytes += client->message_bytes;
-            echo_client_settle(client);
+            echo_client_settle(client, client->message_bytes, 0);
         }
         before = client->settled_bytes;
     }
     return PROTO_OK;
-}
-
-/* A piece of the answer of the slot is here, and right. */
-static inline void echo_client_came(struct echo_client *client, unsigned slot, size_t piece)
-{
-    if (client->answer_offset == 0 && client->events->first != NULL)
-        client->events->first(client->context, slot);
-    if (client->events->progress != NULL)
-        client->events->progress(client->context, piece);
 }
 
 static SELDOM int echo_client_input_slowly(struct echo_client *client, const struct buf *buf)
@@ -228,19 +257,24 @@ static SELDOM int echo_client_input_slowly(struct echo_client *client, const str
         return echo_client_acked(client, data, left);
     while (left > 0) {
         /* More than was asked for, or an answer before its question. */
-        if (client->unanswered == client->unsent)
+        if (client->answered == client->sent)
             return -EPROTO;
-        unsigned index = client->order[client->answer_at];
+        struct echo_asked *asked = &client->ring[client->answered & client->mask];
         size_t piece = client->message_bytes - client->answer_offset;
         piece = piece < left ? piece : left;
-        if (!echo_piece_is_right(client, index, data, piece))
+        if (!echo_piece_is_right(client, asked, data, piece))
             return -EBADMSG;
-        echo_client_came(client, index, piece);
-        client->answer_offset += piece;
+        if (client->answer_offset == 0 && client->events->first != NULL)
+            client->events->first(client->context, asked->slot);
+        client->answer_offset += (uint32_t)piece;
         data += piece;
         left -= piece;
-        if (client->answer_offset == client->message_bytes)
-            echo_client_settle(client);
+        if (client->answer_offset == client->message_bytes) {
+            buf_unref(&asked->place->buf);
+            echo_client_settle(client, client->message_bytes, piece);
+        } else if (client->events->progress != NULL) {
+            client->events->progress(client->context, piece);
+        }
     }
     return PROTO_OK;
 }
@@ -248,28 +282,28 @@ static SELDOM int echo_client_input_slowly(struct echo_client *client, const str
 static int echo_client_input(void *state, struct buf *buf)
 {
     struct echo_client *client = state;
+    uint32_t size = buf->size;
 
     /* Most answers are small, and come whole and alone. */
-    if (__builtin_expect(!client->whole || buf->size != client->message_bytes ||
-                             client->answer_offset != 0 || client->unanswered == client->unsent,
+    if (__builtin_expect(size != client->short_bytes || client->answer_offset != 0 ||
+                             client->answered == client->sent,
                          0))
         return echo_client_input_slowly(client, buf);
-    unsigned index = client->order[client->answer_at];
-    if (memcmp(echo_place(client, index), buf->data, buf->size) != 0)
+    struct echo_place *place = client->ring[client->answered & client->mask].place;
+    if (__builtin_expect(memcmp(place->bytes, buf->data, size) != 0, 0))
         return -EBADMSG;
-    echo_client_came(client, index, buf->size);
-    echo_client_settle(client);
+    if (--place->buf.refs == 0)
+        echo_place_free(&place->buf);
+    echo_client_settle(client, size, size);
     return PROTO_OK;
 }
 
+/* Of a send that took the last place. */
 static bool echo_client_sent(void *state, uint64_t cookie, unsigned what)
 {
-    struct echo_client *client = state;
-    if (what & PROTO_RELEASED)
-        client->slots[(cookie - 1) / ECHO_TURNS].held &=
-            (uint8_t) ~(1u << (cookie - 1) % ECHO_TURNS);
-    /* Only a slot that was asked again while none of its places was free waits for this. */
-    return client->unsent > 0;
+    const struct echo_client *client = state;
+
+    return client->sent != client->asked;
 }
 
 const struct proto_ops echo_client_proto = {

@@ -21,9 +21,9 @@
 /* One-way, unless told otherwise: a write, and how often it is acknowledged at least. */
 #define ECHO_WRITE_DEFAULT "64KiB"
 
-/* Messages up to this size are copied together in one piece of memory a slot; larger ones are
- * a header of their own before the pattern that all share. Copying a page costs less than a
- * second segment does. */
+/* Messages up to this size are copied together in one piece of memory; larger ones are a header of
+ * their own before the pattern that all share. Copying a page costs less than a second segment
+ * does. */
 #define ECHO_WHOLE_BYTES 4096u
 
 /* What all connections of a worker share: the pattern, as large as a message. */
@@ -34,45 +34,56 @@ struct echo_pattern {
 int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes); /* -ENOMEM */
 void echo_pattern_close(struct echo_pattern *pattern);
 
-/* An answer may be here before the engine lets go of what was asked, so the next message of a slot
- * has a place of its own: two take turns. */
-#define ECHO_TURNS 2u
-
-struct echo_slot {
-    uint64_t op;  /* the op's number */
-    uint8_t turn; /* of the message that is, or was last, under way */
-    uint8_t held; /* bits: places that the engine still holds */
-};
-
 struct echo_client_events {
     /* The first bytes of the slot's answer are here; NULL: not asked. */
     void (*first)(void *context, unsigned slot);
-    /* bytes more of an answer (or one-way: acknowledged); NULL: not asked. */
+    /* bytes more of an answer that is not whole yet (or one-way: acknowledged); NULL: not asked. */
     void (*progress)(void *context, uint64_t bytes);
-    /* The slot's answer is here, whole and right: so many bytes. It may be asked again at once. */
-    void (*answered)(void *context, unsigned slot, uint64_t bytes);
+    /* The slot's answer is here, whole and right: so many bytes, of which `fresh` came just now. It
+     * may be asked again at once. */
+    void (*answered)(void *context, unsigned slot, uint64_t bytes, uint64_t fresh);
 };
 
-/* One connection, client side. Slots are answered in the order in which they were asked. */
+/*
+ * Memory of a message, which follows: all of a small one, else its header. It is held by the
+ * engine until its segment is released, and by the client until the answer has been compared,
+ * whichever comes last.
+ */
+struct echo_place {
+    struct buf buf;          /* first */
+    struct echo_place *next; /* of free ones */
+    struct echo_client *client;
+    uint8_t bytes[];
+};
+
+struct echo_asked {
+    uint64_t op; /* the op's number */
+    unsigned slot;
+    struct echo_place *place; /* once it is sent */
+};
+
+/* One connection, client side. Slots are answered in the order in which they were asked. Stays
+ * where it was opened. */
 struct echo_client {
-    /* What every message needs comes first. */
+    /* What every message needs comes first, on one line of the cache. */
     const struct echo_client_events *events;
     void *context;
-    struct echo_slot *slots;
-    uint16_t *order;     /* ring of depth slots: asked, not answered */
-    uint8_t *places;     /* of messages, ECHO_TURNS a slot: all of a small one, else the header */
-    uint32_t place_size; /* from one to the next */
-    unsigned depth;
-    unsigned answer_at; /* place in order of the next to be answered */
-    unsigned unsent;    /* the last so many of those are still to be sent */
-    unsigned unanswered;
-    bool one_way;
-    bool whole;         /* messages are small */
-    uint16_t the_order; /* order and slots of a depth of 1: no memory of their own to touch */
-    struct echo_slot the_slot;
+    struct echo_asked *ring; /* under way, or still to be sent */
+    struct echo_place *free; /* last in, first out: hot ones first */
+    uint32_t mask;           /* of the ring */
+    /* Counts that grow and wrap. */
+    uint32_t asked, sent, answered;
+    uint32_t short_bytes;   /* of messages that take the short way; 0: none do */
+    uint32_t answer_offset; /* bytes of the next answer that have come */
+    uint64_t connection;    /* its number, carried by the messages */
+
+    struct echo_asked the_asked; /* the ring of a depth of 1: no memory of its own to touch */
     size_t message_bytes;
-    size_t answer_offset; /* bytes of the next answer that have come */
-    uint64_t connection;  /* its number, carried by the messages */
+    bool one_way;
+    bool whole; /* messages are small */
+    uint8_t *places;
+    size_t place_size; /* from one to the next */
+    unsigned places_count;
 
     const struct echo_pattern *pattern;
     uint64_t acked_bytes;    /* one-way: the acknowledgement that is being read */
@@ -86,7 +97,7 @@ int echo_client_open(struct echo_client *client, const struct echo_client_events
                      void *context, const struct echo_pattern *pattern, size_t message_bytes,
                      unsigned depth, bool one_way);
 void echo_client_close(struct echo_client *client);
-/* Forgets everything under way: for a new connection. */
+/* Forgets everything under way: for a new connection, once the engine holds nothing of the last. */
 void echo_client_reset(struct echo_client *client, uint64_t connection);
 /* Asks with a free slot; the pump is to be kicked afterwards. */
 void echo_client_ask(struct echo_client *client, unsigned slot, uint64_t op);

@@ -306,6 +306,7 @@ static void dpdk_lend(struct dpdk_engine *e, struct dpdk_conn *c, struct wire_fr
     struct buf *buf = &frame->buf;
 
     buf->refs = 1;
+    buf->depth = 0;
     buf->release = dpdk_returned;
     frame->owner = c;
     frame->charged = buf->size + (uint32_t)DPDK_LOAN_MORE;
