@@ -8,7 +8,7 @@
 
 extern const struct engine_ops null_engine;
 
-static void null_announce(struct null_engine *e)
+void null_announce(struct null_engine *e)
 {
     while (e->embryos.first != NULL && !e->accept_paused && e->calls < NULL_CALLS_MAX) {
         struct null_conn *c = e->embryos.first;
@@ -23,19 +23,6 @@ static void null_announce(struct null_engine *e)
         engine_count(&e->engine, ENGINE_ACCEPTS, 1);
         e->calls++;
         e->engine.events->on_accept(e->listeners[c->listener].ctx, &accepted);
-    }
-}
-
-static void null_rounds(struct null_engine *e, unsigned calls_max)
-{
-    if (__builtin_expect(e->embryos.first != NULL, 0))
-        null_announce(e);
-    while (e->ready.first != NULL && e->calls < calls_max) {
-        struct null_conn *c = e->ready.first;
-        e->ready.first = c->next_ready;
-        if (e->ready.first == NULL)
-            e->ready.end = &e->ready.first;
-        null_turn(e, c);
     }
 }
 
@@ -148,7 +135,8 @@ static void null_close(struct engine *engine)
     e->calls = 0;
     null_rounds(e, UINT32_MAX);
     /* Loans that are not back: their holders are told, and no return settles anything. */
-    e->dying = true;
+    for (index = 0; (c = conns_next(&e->conns, &index)) != NULL;)
+        c->flags |= NULL_LOST;
     for (index = 0; (c = conns_next(&e->conns, &index)) != NULL;)
         null_force(e, c);
     conns_close(&e->conns);

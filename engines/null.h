@@ -40,6 +40,11 @@ enum null_flag {
     NULL_ABORTING = 1u << 12,
     NULL_RESET = 1u << 13, /* by the far end */
     NULL_DEAD = 1u << 14,  /* waits for what is lent, then on_closed */
+    /* These, so that one look at the flags tells whether the short ways can be taken. */
+    NULL_QUEUED = 1u << 15,  /* its queue holds several pieces, or one to be looked at */
+    NULL_ASKED = 1u << 16,   /* there are sends to be notified of */
+    NULL_LIMITED = 1u << 17, /* `bufs=` was given: loans are counted */
+    NULL_LOST = 1u << 18,    /* the instance is gone before a loan was back */
 };
 #define NULL_NOT_NOW  (NULL_EMBRYO | NULL_OPEN_DUE | NULL_PAUSED)
 #define NULL_DEAF     (NULL_CLOSING | NULL_ABORTING | NULL_DEAD)
@@ -57,24 +62,25 @@ struct null_block { /* memory for what cannot be lent as it is */
     uint8_t bytes[];
 };
 
-/* In the order in which it is used: most pieces are a whole send, or nobody asks about them. */
+/* In the order in which it is used: most pieces are a whole send, and nobody asks about them. */
 struct null_piece {
     struct buf buf;          /* first */
     struct null_piece *next; /* in its sender's queue, or of free ones */
-    struct null_conn *sender, *receiver;
-    struct null_piece *head; /* the piece that settles its send; NULL: nobody asked */
     struct buf *held;        /* the buffer that it lies in */
+    uint64_t size;           /* of what is left of the segment */
+    bool odd;                /* what follows `sender` is set */
+    /* Set while it is kept, the sender of an odd one always. */
+    struct null_conn *receiver, *sender;
 
-    uint64_t size; /* of what is left of the segment */
-    struct null_block *block;
-    uint8_t links;
+    struct null_piece *head;  /* the piece that settles its send; NULL: nobody asked */
+    struct null_block *block; /* its bytes, if they were copied */
     /* Of a head. */
     bool dropped;        /* not all of it was delivered */
     uint32_t unreturned; /* pieces of the send */
     uint64_t cookie, bytes;
     struct null_piece *next_send;
 
-    int fd; /* >= 0: a piece of a file, not read yet */
+    int fd; /* of a piece of a file; its buf has no data until it is read */
     uint64_t file_offset;
 };
 
@@ -87,13 +93,14 @@ struct null_conn {
     struct null_conn *next_ready;
     struct null_conn *far; /* NULL: it is gone */
     void *ctx;
-    struct null_piece *queue, **queue_end; /* to be delivered */
+    struct null_piece *queue; /* to be delivered */
+    uint64_t lent_bytes;      /* its loans that are kept, charged: above 0 while there are any */
+    uint32_t out_count;       /* pieces of its own that are on loan */
 
+    uint32_t lent_count; /* where `bufs=` limits it */
     struct null_engine *engine;
+    struct null_piece **queue_end;         /* with NULL_QUEUED only */
     struct null_piece *sends, **sends_end; /* to be notified of, in this order */
-    uint64_t lent_bytes;                   /* its loans, charged: above 0 while there are any */
-    uint32_t lent_count;                   /* kept where `bufs=` limits it */
-    uint32_t out_count;                    /* pieces of its own that are on loan */
     int err;
     unsigned listener;
     struct addr *remote;            /* owned: of an embryo */
@@ -123,7 +130,6 @@ struct null_engine {
     struct null_piece *free;
     unsigned calls; /* up, in this poll */
     bool limited;   /* `bufs=` was given: loans are counted */
-    bool dying;     /* closing, and loans were left */
     bool closing;
     bool accept_paused;
     /* Not yet in the counters, which get them once a poll. */
@@ -178,12 +184,16 @@ static inline void null_mark(struct null_engine *e, struct null_conn *c)
         c->turn = NULL_TURN_AGAIN;
 }
 
+/* null.c */
+
+void null_announce(struct null_engine *e); /* the embryos */
+
 /* null_conn.c */
 
 int null_add_chunk(struct null_engine *e); /* more pieces; -ENOMEM */
 struct null_conn *null_conn_new(struct null_engine *e, uint32_t flags, void *ctx);
-/* Everything that the connection can do now. */
-void null_turn(struct null_engine *e, struct null_conn *c);
+/* Turns of those that have something to do, until so many upward calls were made. */
+void null_rounds(struct null_engine *e, unsigned calls_max);
 /* Of one that waits for loans: tells the end without them. Only for an instance that dies. */
 void null_force(struct null_engine *e, struct null_conn *c);
 

@@ -12,9 +12,9 @@
 /*
  * A received buffer that is passed on keeps the piece under it from being returned, that one the
  * piece under it, and so on. Two ends that pass on for ever what they get would hold all they
- * ever sent; so after so many links (and for buffers that are not ours) a copy ends the chain.
+ * ever sent; so a buffer of this depth is copied, which ends the chain.
  */
-#define NULL_LINKS_MAX 8u
+#define NULL_DEPTH_MAX 8u
 
 /* --- pieces --- */
 
@@ -65,28 +65,40 @@ static SELDOM void null_block_free(struct null_engine *e, struct null_piece *pie
     piece->block = NULL;
 }
 
-/* The piece is done with: nobody reads it any more. Its send may be settled by that. */
-static inline void null_settle(struct null_engine *e, struct null_piece *piece)
+/* Of a piece that somebody asked about, or that was copied. Its send may be settled by that. */
+static SELDOM void null_settle_odd(struct null_engine *e, struct null_piece *piece)
 {
     struct null_piece *head = piece->head;
+    struct null_conn *c = piece->sender;
     struct buf *held = piece->held;
 
-    if (__builtin_expect(piece->block != NULL, 0))
+    if (piece->block != NULL)
         null_block_free(e, piece);
-    if (head != NULL) {
-        struct null_conn *c = piece->sender;
-        /* One whose turn it is looks for itself. */
-        if (--head->unreturned == 0 && c->sends == head && c->turn == NULL_IDLE)
-            null_append(e, c);
-    }
+    /* One whose turn it is looks for itself. */
+    if (head != NULL && --head->unreturned == 0 && c->sends == head && c->turn == NULL_IDLE)
+        null_append(e, c);
     if (head != piece)
         null_piece_free(e, piece);
     if (held != NULL)
         buf_unref(held);
 }
 
+/* The piece is done with: nobody reads it any more. */
+static inline void null_settle(struct null_engine *e, struct null_piece *piece)
+{
+    struct buf *held = piece->held;
+
+    if (__builtin_expect(piece->odd, 0)) {
+        null_settle_odd(e, piece);
+        return;
+    }
+    null_piece_free(e, piece);
+    if (held != NULL)
+        buf_unref(held);
+}
+
 /* Under `bufs=`: others may have waited for it. */
-static SELDOM void null_loan_is_back(struct null_engine *e, struct null_conn *receiver)
+static void null_loan_is_back(struct null_engine *e, struct null_conn *receiver)
 {
     struct null_side *side = &e->sides[receiver->accepted];
     struct null_conn *next, *c = null_list_take_all(&side->waiting);
@@ -100,10 +112,20 @@ static SELDOM void null_loan_is_back(struct null_engine *e, struct null_conn *re
     }
 }
 
-/* One end was starved, or is dead and waits for its loans. */
-static SELDOM void null_loan_was_missed(struct null_engine *e, struct null_conn *receiver,
-                                        struct null_conn *sender)
+/* By one end that may have been starved, or is dead and waits for its loans. */
+static SELDOM void null_release_slowly(struct null_engine *e, struct null_piece *piece)
 {
+    struct null_conn *receiver = piece->receiver, *sender = piece->sender;
+
+    if ((receiver->flags | sender->flags) & NULL_LOST) {
+        if (piece->held != NULL)
+            buf_unref(piece->held);
+        return;
+    }
+    receiver->lent_bytes -= piece->size + sizeof(*piece);
+    sender->out_count--;
+    if (receiver->flags & NULL_LIMITED)
+        null_loan_is_back(e, receiver);
     if (receiver->flags & (NULL_STARVED | NULL_DEAD)) {
         receiver->flags &= ~(uint32_t)NULL_STARVED;
         null_mark(e, receiver->far != NULL ? receiver->far : receiver);
@@ -111,26 +133,23 @@ static SELDOM void null_loan_was_missed(struct null_engine *e, struct null_conn 
     }
     if (sender->flags & NULL_DEAD)
         null_mark(e, sender);
+    null_settle(e, piece);
 }
 
-/* Of a loan: from buf_unref, so possibly in the middle of an upward call; only marks. */
+/* Of a loan that was kept: from buf_unref, so possibly in the middle of an upward call; only
+ * marks. */
 static void null_release(struct buf *buf)
 {
     struct null_piece *piece = (struct null_piece *)buf;
     struct null_conn *receiver = piece->receiver, *sender = piece->sender;
     struct null_engine *e = receiver->engine;
 
-    if (__builtin_expect(e->dying, 0)) {
-        if (piece->held != NULL)
-            buf_unref(piece->held);
+    if (__builtin_expect((receiver->flags | sender->flags) != 0, 0)) {
+        null_release_slowly(e, piece);
         return;
     }
-    receiver->lent_bytes -= buf->size + sizeof(*piece);
+    receiver->lent_bytes -= piece->size + sizeof(*piece);
     sender->out_count--;
-    if (__builtin_expect(e->limited, 0))
-        null_loan_is_back(e, receiver);
-    if (__builtin_expect((receiver->flags | sender->flags) != 0, 0))
-        null_loan_was_missed(e, receiver, sender);
     null_settle(e, piece);
 }
 
@@ -155,10 +174,10 @@ static struct null_piece *null_split(struct null_engine *e, struct null_piece *p
     part->size = size;
     if (part->held != NULL)
         buf_ref(part->held);
-    if (part->head != NULL)
+    if (part->odd && part->head != NULL)
         part->head->unreturned++;
     piece->size -= size;
-    if (piece->fd >= 0)
+    if (piece->buf.data == NULL)
         piece->file_offset += size;
     else
         piece->buf.data += size;
@@ -173,12 +192,13 @@ static int null_load(struct null_engine *e, struct null_piece *piece)
     if (block == NULL)
         return -ENOMEM;
     piece->block = block;
-    if (piece->fd < 0) {
+    bool file = piece->buf.data == NULL;
+    if (!file) {
         memcpy(block->bytes, piece->buf.data, piece->size);
         buf_unref(piece->held);
         piece->held = NULL;
     }
-    for (uint64_t done = 0; piece->fd >= 0 && done < piece->size;) {
+    for (uint64_t done = 0; file && done < piece->size;) {
         engine_count(&e->engine, ENGINE_SYSTEM_CALLS, 1);
         ssize_t n = pread(piece->fd, block->bytes + done, piece->size - done,
                           (off_t)(piece->file_offset + done));
@@ -189,7 +209,23 @@ static int null_load(struct null_engine *e, struct null_piece *piece)
         done += (uint64_t)n;
     }
     piece->buf.data = block->bytes;
+    piece->buf.depth = 0;
     return 0;
+}
+
+static inline void null_unqueue(struct null_conn *c, struct null_piece *piece)
+{
+    c->queue = piece->next;
+    if (c->queue == NULL)
+        c->flags &= ~(uint32_t)NULL_QUEUED;
+}
+
+/* What will not be delivered. */
+static void null_drop(struct null_engine *e, struct null_piece *piece)
+{
+    if (piece->odd && piece->head != NULL)
+        piece->head->dropped = true;
+    null_settle(e, piece);
 }
 
 /* --- the end of a connection --- */
@@ -229,12 +265,9 @@ static void null_end(struct null_engine *e, struct null_conn *c, enum engine_rea
     }
     while (c->queue != NULL) {
         struct null_piece *piece = c->queue;
-        c->queue = piece->next;
-        if (piece->head != NULL)
-            piece->head->dropped = true;
-        null_settle(e, piece);
+        null_unqueue(c, piece);
+        null_drop(e, piece);
     }
-    c->queue_end = &c->queue;
     null_mark(e, c);
 }
 
@@ -246,7 +279,7 @@ static void null_notify(struct null_engine *e, struct null_conn *c)
 
     c->sends = head->next_send;
     if (c->sends == NULL)
-        c->sends_end = &c->sends;
+        c->flags &= ~(uint32_t)NULL_ASKED;
     null_piece_free(e, head);
     e->calls++;
     e->engine.events->on_sent(c->ctx, cookie, bytes, what);
@@ -297,13 +330,6 @@ static bool null_may_lend(struct null_engine *e, struct null_conn *c, struct nul
     return true;
 }
 
-static inline void null_unqueue(struct null_conn *c, struct null_piece *piece)
-{
-    c->queue = piece->next;
-    if (c->queue == NULL)
-        c->queue_end = &c->queue;
-}
-
 /* The next piece off the queue, at most so large, ready to be lent. NULL: the connection ended. */
 static struct null_piece *null_next_piece(struct null_engine *e, struct null_conn *c, uint64_t most)
 {
@@ -319,38 +345,47 @@ static struct null_piece *null_next_piece(struct null_engine *e, struct null_con
     } else {
         null_unqueue(c, piece);
     }
-    if (piece->links >= NULL_LINKS_MAX)
+    if (piece->buf.depth >= NULL_DEPTH_MAX)
         r = null_load(e, piece);
     if (r < 0) {
-        if (piece->head != NULL)
-            piece->head->dropped = true;
-        null_settle(e, piece);
+        null_drop(e, piece);
         null_end(e, c, ENGINE_CLOSED_ERROR, -r);
         return NULL;
     }
     return piece;
 }
 
-static inline void null_lend(struct null_engine *e, struct null_conn *c, struct null_piece *piece,
-                             struct null_conn *receiver, unsigned flags)
+/* It was kept beyond the call: accounted until null_release. */
+static inline void null_keep(struct null_engine *e, struct null_conn *c, struct null_piece *piece,
+                             struct null_conn *receiver)
 {
-    struct buf *buf = &piece->buf;
-    uint64_t size = piece->size;
-
+    piece->buf.refs--;
     piece->receiver = receiver;
-    buf->size = (uint32_t)size;
-    buf->refs = 1;
+    piece->sender = c;
     c->out_count++;
-    receiver->lent_bytes += size + sizeof(*piece);
+    receiver->lent_bytes += piece->size + sizeof(*piece);
     if (__builtin_expect(e->limited, 0)) {
         receiver->lent_count++;
         e->sides[receiver->accepted].lent_count++;
     }
+}
+
+static INLINED void null_lend(struct null_engine *e, struct null_conn *c, struct null_piece *piece,
+                              struct null_conn *receiver, unsigned flags)
+{
+    struct buf *buf = &piece->buf;
+    uint64_t size = piece->size;
+
+    buf->size = (uint32_t)size;
+    buf->refs = 1;
     e->recvs++;
     e->recv_bytes += size;
     e->calls++;
     e->engine.events->on_recv(receiver->ctx, buf, flags);
-    buf_unref(buf);
+    if (buf->refs > 1)
+        null_keep(e, c, piece, receiver);
+    else
+        null_settle(e, piece);
 }
 
 /* To one that does not listen any more: taken, and gone. */
@@ -358,11 +393,10 @@ static void null_discard(struct null_engine *e, struct null_conn *c)
 {
     while (c->queue != NULL) {
         struct null_piece *piece = c->queue;
-        c->queue = piece->next;
+        null_unqueue(c, piece);
         engine_count(&e->engine, ENGINE_SENT_BYTES, piece->size);
         null_settle(e, piece);
     }
-    c->queue_end = &c->queue;
 }
 
 static SELDOM void null_deliver(struct null_engine *e, struct null_conn *c)
@@ -398,25 +432,6 @@ static SELDOM void null_deliver(struct null_engine *e, struct null_conn *c)
         bool more = c->queue != NULL && i + 1 < NULL_PIECES_MAX;
         null_lend(e, c, piece, receiver, more ? ENGINE_RECV_MORE : 0);
     }
-}
-
-/* Of a queue that holds one piece, as it is, for one that listens and holds nothing: nearly always.
- * False: nothing was done. */
-static inline bool null_deliver_one(struct null_engine *e, struct null_conn *c)
-{
-    struct null_conn *receiver = c->far;
-    struct null_piece *piece = c->queue;
-
-    if (__builtin_expect(receiver == NULL || (receiver->flags | c->flags) != 0, 0))
-        return false;
-    if (__builtin_expect(receiver->lent_bytes > 0 || e->limited || piece->next != NULL ||
-                             piece->size > NULL_PIECE_BYTES || piece->links >= NULL_LINKS_MAX,
-                         0))
-        return false;
-    c->queue = NULL;
-    c->queue_end = &c->queue;
-    null_lend(e, c, piece, receiver, 0);
-    return true;
 }
 
 /* Dead, and nothing is lent from or to it. */
@@ -469,25 +484,60 @@ static SELDOM void null_tell_open(struct null_engine *e, struct null_conn *c)
     e->engine.events->on_open(c->ctx);
 }
 
-void null_turn(struct null_engine *e, struct null_conn *c)
+/* Everything that the connection can do now. */
+static SELDOM void null_turn(struct null_engine *e, struct null_conn *c)
 {
-    if (__builtin_expect((c->flags & (NULL_OPEN_DUE | NULL_ABORTING)) == NULL_OPEN_DUE, 0))
+    if ((c->flags & (NULL_OPEN_DUE | NULL_ABORTING)) == NULL_OPEN_DUE)
         null_tell_open(e, c);
     while (null_notification_is_due(c))
         null_notify(e, c);
     c->turn = NULL_IN_TURN;
-    if (c->queue != NULL && !null_deliver_one(e, c))
+    if (c->queue != NULL)
         null_deliver(e, c);
     if (null_notification_is_due(c))
         null_notify(e, c);
-    if (__builtin_expect(c->flags != 0, 0))
+    if (c->flags != 0)
         null_turn_rare(e, c);
     if (c->turn == NULL_TURN_AGAIN || null_notification_is_due(c))
         null_append(e, c);
-    else if (__builtin_expect(null_is_settled(c), 0))
+    else if (null_is_settled(c))
         null_bury(e, c);
     else
         c->turn = NULL_IDLE;
+}
+
+/*
+ * Nearly always there is one piece, to be lent as it is, to one that listens and holds nothing.
+ * Who has the short way knows its far end: one that lost it was flagged. False: nothing was done.
+ */
+static INLINED bool null_turn_shortly(struct null_engine *e, struct null_conn *c)
+{
+    struct null_conn *receiver = c->far;
+    struct null_piece *piece = c->queue;
+
+    if (__builtin_expect(
+            c->flags != 0 || piece == NULL || receiver->flags != 0 || receiver->lent_bytes > 0, 0))
+        return false;
+    /* Whatever it gets to do in the call is for another turn. */
+    c->turn = NULL_IDLE;
+    c->queue = NULL;
+    null_lend(e, c, piece, receiver, 0);
+    return true;
+}
+
+void null_rounds(struct null_engine *e, unsigned calls_max)
+{
+    struct null_conn *c;
+
+    if (__builtin_expect(e->embryos.first != NULL, 0))
+        null_announce(e);
+    while ((c = e->ready.first) != NULL && e->calls < calls_max) {
+        e->ready.first = c->next_ready;
+        if (e->ready.first == NULL)
+            e->ready.end = &e->ready.first;
+        if (!null_turn_shortly(e, c))
+            null_turn(e, c);
+    }
 }
 
 void null_force(struct null_engine *e, struct null_conn *c)
@@ -507,10 +557,8 @@ struct null_conn *null_conn_new(struct null_engine *e, uint32_t flags, void *ctx
         return NULL;
     memset((char *)c + sizeof(c->item), 0, sizeof(*c) - sizeof(c->item));
     c->engine = e;
-    c->flags = flags;
+    c->flags = flags | (e->limited ? NULL_LIMITED : 0);
     c->ctx = ctx;
-    c->queue_end = &c->queue;
-    c->sends_end = &c->sends;
     return c;
 }
 
@@ -545,48 +593,48 @@ int null_recv_resume(struct engine *engine, uint64_t conn)
     return 0;
 }
 
-/* Of a segment of memory (buf is NULL), or in a received buffer. */
-static inline uint8_t null_links(const struct buf *buf)
-{
-    const struct null_piece *under = (const struct null_piece *)buf;
-
-    if (buf == NULL)
-        return 0;
-    if (__builtin_expect(buf->release != null_release, 0))
-        return NULL_LINKS_MAX;
-    return under->block != NULL ? 1 : (uint8_t)(under->links + 1);
-}
-
-/* At the end of its sender's queue. */
-static inline void null_queue(struct null_conn *c, struct null_piece *piece, const struct seg *seg,
-                              struct null_piece *head)
+static inline void null_fill(struct null_piece *piece, const struct seg *seg)
 {
     piece->buf.data = (uint8_t *)(uintptr_t)seg->data;
+    piece->buf.depth = seg->buf != NULL ? seg->buf->depth + 1 : 0;
     piece->next = NULL;
-    piece->sender = c;
-    piece->head = head;
     piece->held = seg->buf;
     piece->size = seg->size;
-    piece->links = null_links(seg->buf);
-    piece->fd = -1;
-    if (__builtin_expect(seg->data == NULL, 0)) {
-        piece->links = NULL_LINKS_MAX;
+    piece->odd = false;
+}
+
+/* At the end of its sender's queue, which goes the long way then. */
+static void null_queue(struct null_conn *c, struct null_piece *piece, const struct seg *seg,
+                       struct null_piece *head)
+{
+    null_fill(piece, seg);
+    piece->odd = true;
+    piece->sender = c;
+    piece->head = head;
+    if (seg->data == NULL) {
+        piece->buf.depth = NULL_DEPTH_MAX;
         piece->fd = seg->fd;
         piece->file_offset = seg->file_offset;
     }
+    if ((c->flags & NULL_QUEUED) == 0)
+        c->queue_end = c->queue != NULL ? &c->queue->next : &c->queue;
+    c->flags |= NULL_QUEUED;
     *c->queue_end = piece;
     c->queue_end = &piece->next;
 }
 
 /* The head of a send that somebody asks about. */
-static inline void null_expect(struct null_conn *c, struct null_piece *head, uint64_t cookie,
-                               uint64_t bytes, unsigned count)
+static void null_expect(struct null_conn *c, struct null_piece *head, uint64_t cookie,
+                        uint64_t bytes, unsigned count)
 {
     head->next_send = NULL;
     head->cookie = cookie;
     head->bytes = bytes;
     head->unreturned = count;
     head->dropped = false;
+    if (c->sends == NULL)
+        c->sends_end = &c->sends;
+    c->flags |= NULL_ASKED;
     *c->sends_end = head;
     c->sends_end = &head->next_send;
 }
@@ -643,22 +691,28 @@ static SELDOM int null_send_slowly(struct null_engine *e, uint64_t conn, const s
     return 0;
 }
 
+/* A segment of memory or in a buffer that can be lent as it is. */
+static inline bool null_is_plain(const struct seg *seg)
+{
+    return seg->data != NULL && seg->size - 1 < NULL_PIECE_BYTES &&
+           (seg->buf == NULL || seg->buf->depth + 1 < NULL_DEPTH_MAX);
+}
+
 int null_send(struct engine *engine, uint64_t conn, const struct seg *segs, unsigned count,
               uint64_t cookie)
 {
     struct null_engine *e = null_self(engine);
     struct null_conn *c = conns_find(&e->conns, conn);
-    struct null_piece *piece = e->free;
 
-    /* Nearly always it is one segment, of memory or in a buffer, on a connection like others. */
-    if (__builtin_expect(c == NULL || c->flags != 0 || piece == NULL || count != 1 ||
-                             segs->size == 0 || segs->data == NULL,
-                         0))
+    /* Nearly always it is one segment that nobody asks about, and the only one of a connection
+     * like others. */
+    if (__builtin_expect(c == NULL || c->flags != 0 || c->queue != NULL, 0) ||
+        __builtin_expect(count != 1 || cookie != 0 || !null_is_plain(segs) || e->free == NULL, 0))
         return null_send_slowly(e, conn, segs, count, cookie);
+    struct null_piece *piece = e->free;
     e->free = piece->next;
-    if (cookie != 0)
-        null_expect(c, piece, cookie, segs->size, 1);
-    null_queue(c, piece, segs, cookie != 0 ? piece : NULL);
+    null_fill(piece, segs);
+    c->queue = piece;
     e->sends++;
     null_mark(e, c);
     return 0;
