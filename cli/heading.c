@@ -141,16 +141,40 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
     return out;
 }
 
-bool heading_same(const struct run_case *a, const struct run_case *b)
+static bool heading_same_but_for_params(const struct run_case *a, const struct run_case *b)
 {
     if (strcmp(a->workload, b->workload) != 0 || a->params.count != b->params.count)
         return false;
-    if ((a->server_address == NULL) != (b->server_address == NULL) ||
-        (a->server_address != NULL && strcmp(a->server_address, b->server_address) != 0))
-        return false;
-    for (size_t i = 0; i < a->params.count; i++)
-        if (strcmp(a->params.items[i].name, b->params.items[i].name) != 0 ||
-            strcmp(a->params.items[i].value, b->params.items[i].value) != 0)
-            return false;
-    return true;
+    return (a->server_address == NULL) == (b->server_address == NULL) &&
+           (a->server_address == NULL || strcmp(a->server_address, b->server_address) == 0);
+}
+
+/* Parameters in which the two differ, whose lists are of the same length; the last of them. */
+static size_t heading_differences(const struct run_case *a, const struct run_case *b,
+                                  const char **last)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < a->params.count; i++) {
+        const struct run_setting *mine = &a->params.items[i], *other = &b->params.items[i];
+        if (strcmp(mine->name, other->name) == 0 && strcmp(mine->value, other->value) == 0)
+            continue;
+        *last = strcmp(mine->name, other->name) == 0 ? mine->name : NULL;
+        count++;
+    }
+    return count;
+}
+
+const char *heading_difference(const struct run_case *a, const struct run_case *b)
+{
+    const char *name = NULL;
+
+    return heading_same_but_for_params(a, b) && heading_differences(a, b, &name) == 1 ? name : NULL;
+}
+
+bool heading_same(const struct run_case *a, const struct run_case *b)
+{
+    const char *name;
+
+    return heading_same_but_for_params(a, b) && heading_differences(a, b, &name) == 0;
 }

@@ -16,6 +16,9 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
 /* Whether the two belong into one table: the same workload and parameters. */
 bool heading_same(const struct run_case *a, const struct run_case *b);
 
+/* The parameter in which the two differ, if it is the only one; else NULL. */
+const char *heading_difference(const struct run_case *a, const struct run_case *b);
+
 /* The table row of one of the case's parameters; NULL if no table has it. */
 const struct option_def *heading_option(const struct run_case *c, const char *name);
 

@@ -21,6 +21,7 @@
 #define TABLE_TOO_FEW      "-"
 #define TABLE_MARKS_MAX    200
 #define TABLE_COST_WIDTH   11 /* of an engine's column under the table, about */
+#define TABLE_SWEEP_LEAST  3  /* values of a parameter: fewer are compared at a glance */
 #define TABLE_COST_MOST    8  /* such columns where the width is not known */
 
 struct table {
@@ -75,7 +76,8 @@ static const char *table_count(double count, char *out, size_t size)
 #define TABLE_VIEWS_MAX 4 /* columns of a workload's own */
 
 struct table_columns {
-    unsigned engine, link, wait, rate, interval, versus, p50, p99, p999, slip, cpu, valid;
+    const char *swept; /* the parameter whose value comes first, or NULL */
+    unsigned value, engine, link, wait, rate, interval, versus, p50, p99, p999, slip, cpu, valid;
     unsigned views[TABLE_VIEWS_MAX];
 };
 
@@ -123,11 +125,15 @@ static bool table_versus(const struct compare_group *group)
     return group->reference != NULL && measured > 1 && group->cases[0]->asked_ops_per_s == 0;
 }
 
-static struct table_columns table_add_columns(struct grid *grid, const struct run_case *first)
+static struct table_columns table_add_columns(struct grid *grid, const struct run_case *first,
+                                              const char *swept)
 {
-    struct table_columns at = {.engine = grid_column(grid, GRID_LEFT, 0)};
+    struct table_columns at = {.swept = swept};
     unsigned views = 0;
 
+    if (swept != NULL)
+        at.value = grid_column(grid, GRID_RIGHT, 0);
+    at.engine = grid_column(grid, GRID_LEFT, 0);
     at.link = grid_column(grid, GRID_LEFT, 5);
     at.wait = grid_column(grid, GRID_LEFT, 4);
     at.rate = grid_column(grid, GRID_RIGHT, 0);
@@ -167,13 +173,16 @@ static void table_row_views(struct grid *grid, unsigned row, const struct table_
     }
 }
 
-static struct table_columns table_heading(struct grid *grid, const struct compare_group *group)
+static struct table_columns table_heading(struct grid *grid, const struct compare_group *group,
+                                          const char *swept)
 {
     const struct run_case *first = group->cases[0];
     bool one_way = heading_is_set(first, "one-way"), open = first->asked_ops_per_s > 0;
-    struct table_columns at = table_add_columns(grid, first);
+    struct table_columns at = table_add_columns(grid, first, swept);
     unsigned row = grid_row(grid);
 
+    if (swept != NULL)
+        grid_set(grid, row, at.value, "%s", swept);
     grid_set(grid, row, at.engine, "engine");
     grid_set(grid, row, at.link, "link");
     grid_set(grid, row, at.wait, "wait");
@@ -230,6 +239,8 @@ static void table_row(const struct table *table, struct grid *grid, const struct
 
     if (table->notes != NULL)
         notes_case(table->notes, c, marks, sizeof(marks));
+    if (at->swept != NULL)
+        grid_set(grid, row, at->value, "%s", facts_find(&c->params, at->swept));
     grid_set(grid, row, at->engine, "%s", c->label);
     grid_set(grid, row, at->link, "%s", c->link);
     grid_set(grid, row, at->wait, "%s", c->wait);
@@ -498,21 +509,28 @@ static bool table_any_measured(const struct compare_group *group)
     return false;
 }
 
+/* The workload, and in a line what is common to the rows. */
+static void table_title(const struct table *table, const struct run_case *c)
+{
+    const struct table_style *style = table->style;
+    char heading[512];
+
+    heading_format(c, heading, sizeof(heading));
+    fprintf(table->out, "%s%s%s  ", style->colour ? "\033[1m" : "", c->workload,
+            style->colour ? "\033[0m" : "");
+    notes_wrap(table->out, term_text(heading), 4,
+               style->width > 12 ? style->width - (unsigned)strlen(c->workload) - 2 : style->width);
+}
+
 static void table_print_group(struct table *table, const struct compare_group *group)
 {
-    char heading[512];
     const struct table_style *style = table->style;
 
     if (!table_any_measured(group))
         return;
-    heading_format(group->cases[0], heading, sizeof(heading));
-    fprintf(table->out, "%s%s%s  ", style->colour ? "\033[1m" : "", group->cases[0]->workload,
-            style->colour ? "\033[0m" : "");
-    notes_wrap(table->out, term_text(heading), 4,
-               style->width > 12 ? style->width - (unsigned)strlen(group->cases[0]->workload) - 2
-                                 : style->width);
+    table_title(table, group->cases[0]);
     struct grid *grid = grid_new();
-    struct table_columns at = table_heading(grid, group);
+    struct table_columns at = table_heading(grid, group, NULL);
     for (size_t i = 0; i < group->count; i++)
         if (group->cases[i]->trials_count > 0)
             table_row(table, grid, &at, group, group->cases[i]);
@@ -526,6 +544,84 @@ static void table_print_group(struct table *table, const struct compare_group *g
             table_print_retries(table, group->cases[i]);
         }
     }
+}
+
+/* --- a parameter that was swept --- */
+
+/* All but one, whose names and values stay the other list's. */
+static struct run_list table_params_but(const struct run_list *params, const char *name)
+{
+    struct run_list but = {.items = calloc(params->count + 1, sizeof(*but.items))};
+
+    if (but.items == NULL)
+        abort();
+    for (size_t i = 0; i < params->count; i++)
+        if (strcmp(params->items[i].name, name) != 0)
+            but.items[but.count++] = params->items[i];
+    return but;
+}
+
+/* Rows of the tables that differ in one parameter alone, beneath each other: how the figures go
+ * with it. */
+static void table_print_sweep(struct table *table, const char *swept, const size_t *firsts,
+                              size_t count)
+{
+    const struct run_result *run = table->run;
+    struct run_case common = run->cases[firsts[0]];
+    struct grid *grid = grid_new();
+    struct table_columns at;
+
+    fputc('\n', table->out);
+    common.params = table_params_but(&common.params, swept);
+    table_title(table, &common);
+    free(common.params.items);
+    for (size_t i = 0; i < count; i++) {
+        struct compare_group group = compare_group(run, firsts[i]);
+        if (i == 0)
+            at = table_heading(grid, &group, swept);
+        for (size_t k = 0; k < group.count; k++)
+            if (group.cases[k]->trials_count > 0)
+                table_row(table, grid, &at, &group, group.cases[k]);
+        compare_free(&group);
+    }
+    table_grid(table, grid);
+}
+
+/* Those tables that differ from the first one in this parameter alone; true if it is the first of
+ * them, and there are enough to be worth another table. */
+static bool table_sweep_of(const struct run_result *run, size_t first, const char *swept,
+                           size_t *firsts, size_t *count)
+{
+    *count = 0;
+    for (size_t i = 0; i < run->cases_count; i++) {
+        if (compare_seen(run, i) || run->cases[i].trials_count == 0)
+            continue;
+        const char *differs = heading_difference(&run->cases[first], &run->cases[i]);
+        if (i != first && (differs == NULL || strcmp(differs, swept) != 0))
+            continue;
+        if (i < first)
+            return false;
+        firsts[(*count)++] = i;
+    }
+    return *count >= TABLE_SWEEP_LEAST;
+}
+
+static void table_print_sweeps(struct table *table)
+{
+    const struct run_result *run = table->run;
+    size_t *firsts = calloc(run->cases_count + 1, sizeof(*firsts)), count;
+
+    if (firsts == NULL)
+        abort();
+    for (size_t i = 0; i < run->cases_count; i++) {
+        const struct run_list *params = &run->cases[i].params;
+        if (compare_seen(run, i) || run->cases[i].trials_count == 0)
+            continue;
+        for (size_t k = 0; k < params->count; k++)
+            if (table_sweep_of(run, i, params->items[k].name, firsts, &count))
+                table_print_sweep(table, params->items[k].name, firsts, count);
+    }
+    free(firsts);
 }
 
 static void table_print_unmeasured(const struct table *table)
@@ -668,6 +764,7 @@ void table_print(const struct run_result *run, FILE *out, const struct table_sty
         compare_free(&group);
     }
     if (!style->provisional) {
+        table_print_sweeps(&table);
         table_print_unmeasured(&table);
         if (table.any_not_observed)
             table_line(&table, TABLE_NOT_OBSERVED " not observed");

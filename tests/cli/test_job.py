@@ -69,7 +69,8 @@ class Job(LabCase):
                 continue  # its library is not there
             with self.subTest(job=os.path.basename(path)):
                 # Few ops in the place of the plan's millions; a window does not go with them.
-                loops = ("--loops", "2") if "jmeter" in path else ("-d", "10ms", "-w", "0")
+                window = ("-n", "8") if "seed" in path else ("-d", "10ms", "-w", "0")
+                loops = ("--loops", "2") if "jmeter" in path else window
                 result = self.lab(
                     "run", "--job", path, "-q", "-r", "1", "-e", "epoll", "-c", "4",
                     "--ramp", "0", *loops,
