@@ -106,6 +106,7 @@ static int other_side_open(void *context, struct engine *engine, void **side, st
     int r = server_join(&server, &drive->server, engine, err);
     if (r < 0)
         return r;
+    side_note(server_note(server));
     *address = *server_address(server);
     *side = server;
     return 0;

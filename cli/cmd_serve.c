@@ -154,10 +154,12 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
     config.verbose = serve->side.options.verbose;
     config.cc = serve->side.options.cc[0] != '\0' ? serve->side.options.cc : NULL;
     int r = server_start(&serve->server, &config, &err);
-    if (r < 0)
+    if (r < 0) {
         exit_code = side_fail(&serve->side, serve_exit_code(r), err.text);
-    else
+    } else {
+        side_note(server_note(serve->server));
         exit_code = child_has_channel() ? serve_for_controller(serve) : serve_for_person(serve);
+    }
 out:
     free(workload_options);
     side_end(&serve->side);

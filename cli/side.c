@@ -85,6 +85,16 @@ int side_begin(struct side *side, const struct command *self, const struct args 
     return CLI_OK;
 }
 
+void side_note(const char *text)
+{
+    if (text == NULL)
+        return;
+    if (child_has_channel())
+        child_note(text);
+    else
+        fprintf(stderr, "lab: %s\n", text);
+}
+
 int side_fail(const struct side *side, int exit_code, const char *text)
 {
     if (!child_has_channel())

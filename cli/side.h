@@ -34,6 +34,8 @@ int side_begin(struct side *side, const struct command *self, const struct args 
  * the limit of fds, ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an
  * exit code. */
 int side_prepare(struct side *side, enum link_side role);
+/* Tells the user of something that is no error: the controller, or on stderr. NULL: nothing. */
+void side_note(const char *text);
 /* Says what went wrong, to the controller or on stderr; returns exit_code. */
 int side_fail(const struct side *side, int exit_code, const char *text);
 void side_end(struct side *side);

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/text.h"
+
 #define GRPC_TEXT_MOST 400u
 
 /* A message that this side owns until it has been gathered. */
@@ -162,11 +164,6 @@ static struct h2_stream *server_begin(struct h2 *h2)
     return &call->stream;
 }
 
-static bool is_text(const uint8_t *data, size_t size, const char *text)
-{
-    return size == strlen(text) && memcmp(data, text, size) == 0;
-}
-
 static void call_path(struct grpc_call *call, const uint8_t *value, size_t size)
 {
     const struct grpc_method *const *methods = grpc_call_worker(call)->methods;
@@ -185,15 +182,15 @@ static void server_header(struct h2_stream *stream, const uint8_t *name, size_t 
 
     if (stream->in_trailers)
         return;
-    if (is_text(name, name_size, ":path"))
+    if (text_is(name, name_size, ":path"))
         call_path(call, value, value_size);
-    else if (is_text(name, name_size, ":method"))
-        call->post = is_text(value, value_size, "POST");
-    else if (is_text(name, name_size, "content-type"))
+    else if (text_is(name, name_size, ":method"))
+        call->post = text_is(value, value_size, "POST");
+    else if (text_is(name, name_size, "content-type"))
         call->grpc = grpc_is_content_type(value, value_size);
-    else if (is_text(name, name_size, "grpc-encoding"))
-        call->encoded = !is_text(value, value_size, "identity");
-    else if (is_text(name, name_size, "grpc-timeout"))
+    else if (text_is(name, name_size, "grpc-encoding"))
+        call->encoded = !text_is(value, value_size, "identity");
+    else if (text_is(name, name_size, "grpc-timeout"))
         call->bad_timeout = !grpc_timeout_parse(value, value_size, &call->timeout_ns);
 }
 
@@ -468,6 +465,12 @@ static int server_drain(void *state)
     return r;
 }
 
+static bool server_busy(const void *state)
+{
+    const struct grpc_server *server = state;
+    return server->h2.streams_count > 0;
+}
+
 const struct proto_ops grpc_server_proto = {
     .name = "grpc server",
     .input = server_input,
@@ -475,4 +478,5 @@ const struct proto_ops grpc_server_proto = {
     .sent = server_sent,
     .tick = server_tick,
     .drain = server_drain,
+    .busy = server_busy,
 };

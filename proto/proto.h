@@ -66,6 +66,9 @@ struct proto_ops {
      * begun, begin nothing new, and close (PROTO_CLOSE, or close of an output) when that is done.
      * NULL: it is closed in order at once. */
     int (*drain)(void *state);
+    /* Something has begun that may take its time, so that silence does not mean idleness. NULL:
+     * it does. */
+    bool (*busy)(const void *state);
 };
 
 #endif

@@ -52,6 +52,7 @@ static void process_free(struct run_process *processes, size_t count)
             lab__ready__free_unpacked(processes[i].ready, NULL);
         if (processes[i].record != NULL)
             lab__record__free_unpacked(processes[i].record, NULL);
+        free(processes[i].note);
         free(processes[i].said);
     }
     free(processes);

@@ -42,6 +42,7 @@ struct run_process {
     Lab__Record *record;     /* NULL: it sent none; t0 and t1 are of the controller's clock */
     int64_t clock_offset_ns; /* another host's clock minus ours, and how sure that is; else 0 */
     uint64_t clock_error_ns;
+    char *note; /* what it has to tell the user; NULL: nothing */
     char *said; /* the end of what it had to say on its stderr; NULL: not kept */
 };
 

@@ -37,6 +37,7 @@ struct member {
     Lab__Finished *finished;
     Lab__Failure *failure;
     bool gone;                  /* its channel ended, or broke */
+    char *note;                 /* what it has to tell the user; the first counts */
     bool broke;                 /* it sent what is no message */
     struct lab_error complaint; /* ... why not; "" if that is not known */
     bool elsewhere;             /* on another host, for all that is known */
@@ -102,6 +103,12 @@ static void member_take_report(struct member *member, Lab__Report *report)
         if (member->finished == NULL) {
             member->finished = report->finished;
             report->finished = NULL;
+        }
+        break;
+    case LAB__REPORT__WHAT_NOTE:
+        if (member->note == NULL) {
+            member->note = text_clean(report->note);
+            report->note = NULL;
         }
         break;
     case LAB__REPORT__WHAT_FAILURE:
@@ -628,6 +635,7 @@ static void trial_hand_over(struct trial *trial, struct run_trial *out)
         struct run_process *process = member->is_server ? &out->servers[out->servers_count++]
                                                         : &out->clients[out->clients_count++];
         process->ready = member->ready;
+        process->note = member->note;
         process->record = member->record;
         process->clock_offset_ns = offset_ns(&member->clock);
         process->clock_error_ns = offset_error_ns(&member->clock);

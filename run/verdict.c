@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/link.h"
 #include "core/parse.h"
+#include "core/text.h"
 
 #define SENT_IN_TIME_LEAST 0.99
 #define SLIP_OF_P50_MOST   0.10
@@ -41,7 +42,12 @@ static void add(struct run_verdict *list, size_t *count, size_t max, const char 
     if (*count == max)
         return;
     list[*count].name = name;
-    vsnprintf(list[*count].evidence, sizeof(list[*count].evidence), format, args);
+    char *evidence = list[*count].evidence;
+    size_t room = sizeof(list[*count].evidence);
+    if ((size_t)vsnprintf(evidence, room, format, args) >= room) {
+        evidence[room - sizeof("...")] = '\0'; /* perhaps within a character */
+        strcat(text_clean(evidence), "...");
+    }
     ++*count;
 }
 
@@ -418,7 +424,22 @@ static void mark_side(const struct judge *j, const char *side, const struct run_
     }
 }
 
+/* What a side itself wants to be known. */
+static void mark_note(const struct judge *j, const char *side, const struct run_process *process)
+{
+    if (process->note != NULL)
+        watermark(j, "note", "%s: %s", side, process->note);
+}
+
 /* Processes of a side are alike: the first one speaks for them. */
+static void mark_notes(const struct judge *j)
+{
+    if (j->trial->clients_count > 0)
+        mark_note(j, "client", &j->trial->clients[0]);
+    if (j->trial->servers_count > 0)
+        mark_note(j, "server", &j->trial->servers[0]);
+}
+
 static void mark_capabilities(const struct judge *j)
 {
     if (j->trial->clients_count > 0)
@@ -441,9 +462,9 @@ void verdict_judge(const struct run_case *c, struct run_trial *trial,
                    const struct verdict_facts *facts)
 {
     static void (*const checks[])(const struct judge *) = {
-        judge_errors,    judge_generator, judge_overloaded,  judge_unstable,
-        judge_disturbed, judge_too_short, mark_place,        mark_link,
-        mark_pacing,     mark_clocks,     mark_capabilities, mark_drops,
+        judge_errors,      judge_generator, judge_overloaded, judge_unstable, judge_disturbed,
+        judge_too_short,   mark_place,      mark_link,        mark_pacing,    mark_clocks,
+        mark_capabilities, mark_drops,      mark_notes,
     };
     const struct judge judge = {c, trial, facts};
 

@@ -167,18 +167,20 @@ static int image_check(const void *options, struct lab_error *err)
     return images_are_default(serve) ? 0 : image_folder_check(serve->images, err);
 }
 
-static int process_read(struct image_process *images, const char *path, struct lab_error *err)
+static int process_read(struct image_process *images, const char *path, char **note,
+                        struct lab_error *err)
 {
     char *left_out;
 
     int r = image_folder_read(&images->folder, path, &left_out, err);
-    if (left_out != NULL)
-        fprintf(stderr, "lab: --images %s: left out:\n%s", path, left_out);
+    if (r == 0 && left_out != NULL && asprintf(note, "--images: left out %s", left_out) < 0)
+        *note = NULL;
     free(left_out);
     return r;
 }
 
-static int image_process_open(void **process, const void *options, struct lab_error *err)
+static int image_process_open(void **process, const void *options, char **note,
+                              struct lab_error *err)
 {
     const struct image_serve_options *serve = options;
     struct image_process *images = calloc(1, sizeof(*images));
@@ -189,7 +191,7 @@ static int image_process_open(void **process, const void *options, struct lab_er
     if (images == NULL)
         return lab_fail(err, ENOMEM, "no memory for the images");
     if (!images_are_default(serve)) {
-        r = process_read(images, serve->images, err);
+        r = process_read(images, serve->images, note, err);
         list = images->folder.list;
         count = images->folder.count;
     }

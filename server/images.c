@@ -35,8 +35,8 @@ static const char *format_of(const char *name)
     return dot != NULL && strlen(dot + 1) <= IMAGE_FORMAT_MOST ? dot + 1 : "";
 }
 
-/* One file into the picture; else a positive errno, EISDIR for what is no file, ENODATA for an
- * empty one. */
+/* One file into the picture; else a positive errno, EISDIR for a folder, ENOTSUP for what is no
+ * file either, ENODATA for an empty one. */
 static int picture_read(struct picture *picture, int folder, const char *name)
 {
     struct stat info;
@@ -45,7 +45,8 @@ static int picture_read(struct picture *picture, int folder, const char *name)
     if (fd < 0)
         return errno;
     int r = fstat(fd, &info) < 0                ? errno
-            : !S_ISREG(info.st_mode)            ? EISDIR
+            : S_ISDIR(info.st_mode)             ? EISDIR
+            : !S_ISREG(info.st_mode)            ? ENOTSUP
             : info.st_size == 0                 ? ENODATA
             : info.st_size > IMAGE_CONTENT_MOST ? EFBIG
                                                 : 0;
@@ -75,14 +76,15 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct picture *)a)->name, ((const struct picture *)b)->name);
 }
 
-/* A line more of what was left out. */
+/* One more of what was left out. */
 static int left_out_add(char **left_out, const char *name, const char *why)
 {
     char shown[NAME_MAX + 1], *longer;
 
     snprintf(shown, sizeof(shown), "%s", name);
     text_clean(shown);
-    if (asprintf(&longer, "%s%s: %s\n", *left_out == NULL ? "" : *left_out, shown, why) < 0)
+    if (asprintf(&longer, "%s%s%s: %s", *left_out == NULL ? "" : *left_out,
+                 *left_out == NULL ? "" : "; ", shown, why) < 0)
         return -ENOMEM;
     free(*left_out);
     *left_out = longer;
@@ -102,7 +104,10 @@ static int folder_add(struct image_folder *folder, int fd, const char *name, cha
     if (r == EISDIR)
         return 0;
     if (r != 0)
-        return left_out_add(left_out, name, r == ENODATA ? "it is empty" : strerror(r));
+        return left_out_add(left_out, name,
+                            r == ENODATA   ? "it is empty"
+                            : r == ENOTSUP ? "it is no file"
+                                           : strerror(r));
     folder->count++;
     return 0;
 }

@@ -11,8 +11,9 @@ struct image_folder {
 };
 
 /* Every file of the folder that can be read and is not empty, under its own name; hidden ones and
- * folders are left out. What cannot be served is named in `left_out`, a line each (NULL: nothing
- * was); the caller frees it. -ENOENT and the like with a sentence; -ENODATA: no picture in it. */
+ * folders are left out. What else cannot be served is named in `left_out`, each with the reason, on
+ * one line (NULL: nothing was); the caller frees it. -ENOENT and the like with a sentence;
+ * -ENODATA: no picture in it. */
 int image_folder_read(struct image_folder *folder, const char *path, char **left_out,
                       struct lab_error *err);
 /* Whether that would find one; no file is read. */

@@ -84,6 +84,7 @@ struct server {
     struct engine_tally tally; /* under the lock */
     struct server_totals samples[2];
     void *process; /* the workload's, of all workers */
+    char *note;    /* of the workload, for the user */
 };
 
 static const struct metric_def server_metrics[] = {
@@ -240,11 +241,13 @@ static void worker_sweep(struct timer *timer, uint64_t now_ns)
 {
     struct server_worker *worker =
         (struct server_worker *)((char *)timer - offsetof(struct server_worker, sweep));
+    const struct proto_ops *proto = worker->server->config.workload->proto;
     struct server_conn *next;
 
     for (struct server_conn *conn = worker->open; conn != NULL; conn = next) {
         next = conn->next;
-        if (conn->seen_bytes != conn->pump.received_bytes) {
+        if (conn->seen_bytes != conn->pump.received_bytes ||
+            (proto->busy != NULL && proto->busy(conn->state))) {
             conn->seen_bytes = conn->pump.received_bytes;
             conn->silent = 0;
         } else if (++conn->silent == SERVE_LOOKS_IDLE) {
@@ -533,8 +536,10 @@ static int server_new(struct server **out, const struct server_config *config,
         return lab_fail(err, ENOMEM, "no memory for a server");
     server->config = *config;
     if (config->workload->process_open != NULL) {
-        int r = config->workload->process_open(&server->process, config->workload_options, err);
+        int r = config->workload->process_open(&server->process, config->workload_options,
+                                               &server->note, err);
         if (r < 0) {
+            free(server->note);
             free(server);
             return r;
         }
@@ -603,6 +608,11 @@ const struct addr *server_address(const struct server *server)
     return &server->address;
 }
 
+const char *server_note(const struct server *server)
+{
+    return server->note;
+}
+
 static void worker_wake(struct server_worker *worker)
 {
     pthread_mutex_lock(&worker->server->lock);
@@ -648,6 +658,7 @@ void server_stop(struct server *server, uint64_t drain_ns)
     free(server->workers);
     if (server->process != NULL)
         server->config.workload->process_close(server->process);
+    free(server->note);
     tally_free(&server->tally);
     pthread_mutex_destroy(&server->lock);
     free(server);

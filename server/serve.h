@@ -26,8 +26,9 @@ struct server_workload {
     /* What it measures, counters and gauges only; NULL: nothing. Rows are named by place. */
     const struct metric_def *metrics;
     /* What the whole process serves (read once, read-only from then on), and what one worker's
-     * connections share; *process and *shared may be NULL, and the functions too. */
-    int (*process_open)(void **process, const void *options, struct lab_error *err);
+     * connections share; *process and *shared may be NULL, and the functions too. *note, which is
+     * NULL before: what the user is to know of it, one line, malloc'd. */
+    int (*process_open)(void **process, const void *options, char **note, struct lab_error *err);
     void (*process_close)(void *process);
     int (*worker_open)(void **shared, void *process, const void *options, struct meter *meter);
     void (*worker_close)(void *shared);
@@ -69,6 +70,8 @@ int server_start(struct server **server, const struct server_config *config, str
 int server_join(struct server **server, const struct server_config *config, struct engine *engine,
                 struct lab_error *err);
 const struct addr *server_address(const struct server *server);
+/* What the user is to know of what it serves; NULL: nothing. */
+const char *server_note(const struct server *server);
 /* Stops accepting, lets what is queued go out within drain_ns, closes, ends the threads, frees. */
 void server_stop(struct server *server, uint64_t drain_ns);
 

@@ -227,6 +227,8 @@ Test(trial, notes_and_chatter_do_no_harm, .init = setup, .fini = teardown)
 
     cr_assert_eq(execute(NULL), 0);
     cr_assert(!c->trials[0].failed, "%s", c->trials[0].reason);
+    cr_assert_str_eq(c->trials[0].servers[0].note, "fine so far");
+    cr_assert_null(c->trials[0].clients[0].note);
 }
 
 Test(trial, no_such_program, .init = setup, .fini = teardown)

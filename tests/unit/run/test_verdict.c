@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 #include "fake_trial.h"
 
 TestSuite(verdict, .timeout = 20);
@@ -452,4 +453,21 @@ Test(verdict, marks_of_drops, .init = setup, .fini = teardown)
     fake.trial->syn_retries = 34;
     const char *text = marked("listen-drops");
     cr_assert(strstr(text, "12") != NULL && strstr(text, "34") != NULL, "%s", text);
+}
+
+/* Which may be longer than there is room for. */
+Test(verdict, notes_are_told_and_cut_between_characters, .init = setup, .fini = teardown)
+{
+    char *note = malloc(400);
+
+    for (unsigned i = 0; i < 199; i++)
+        memcpy(note + 2 * i, "\u00e9", 2);
+    note[398] = '\0';
+    fake.trial->servers[0].note = note;
+    fake_trial_judge(&fake);
+    const char *evidence = fake_trial_watermark(&fake, "note");
+    cr_assert_not_null(evidence);
+    cr_assert(text_is_clean(evidence), "%s", evidence);
+    cr_assert_eq(strncmp(evidence, "server: \u00e9", 10), 0, "%s", evidence);
+    cr_assert_str_eq(evidence + strlen(evidence) - 5, "\u00e9...");
 }

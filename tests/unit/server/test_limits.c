@@ -405,6 +405,35 @@ Test(server_limits, an_idle_connection_is_told_to_go_and_ended, .timeout = 120)
     }
 }
 
+static bool heard_pong(const struct rig *rig)
+{
+    struct frame frame;
+    return heard_frame(rig, 6, &frame) && (frame.flags & 1);
+}
+
+/* Health's Watch says nothing for as long as nothing changes. */
+Test(server_limits, a_silent_connection_with_a_call_is_not_idle, .timeout = 120)
+{
+    static struct rig rig;
+    EACH_ENGINE(rig, "image-stream", "idle", "40ms")
+    {
+        struct bytes *bytes = calloc(1, sizeof(*bytes));
+        put_preface(bytes);
+        put_request(bytes, 1, "/grpc.health.v1.Health/Watch");
+        int fd = client_open(&rig, 0);
+        client_say(fd, bytes);
+        nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+        bytes->size = 0;
+        put_frame(bytes, 6, 0, 0, "12345678", 8);
+        client_say(fd, bytes);
+        cr_assert_not(client_hear(&rig, fd, heard_pong), "%s: it was closed", rig.spec.text);
+        cr_assert_eq(counted(&rig, "connections_idle_closed"), 0);
+        close(fd);
+        rig_close(&rig);
+        free(bytes);
+    }
+}
+
 /* Its echo can never go out: closing in order would take for ever. */
 Test(server_limits, an_idle_connection_that_takes_nothing_is_ended_too, .timeout = 120)
 {
