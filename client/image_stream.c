@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "client/load.h"
 #include "core/clock.h"
@@ -189,13 +190,26 @@ static const struct image_client_events image_events = {
     .failed = image_failed,
 };
 
+/* A folder is for the server; here it says that the pictures are none of lab's. */
+static int image_check_images(const char *images, struct lab_error *err)
+{
+    struct stat info;
+
+    if (strcmp(images, "default") == 0 || strcmp(images, "learn") == 0 ||
+        (stat(images, &info) == 0 && S_ISDIR(info.st_mode)))
+        return 0;
+    return lab_fail(err, EINVAL, "--images %s: give learn, or a folder of pictures", images);
+}
+
 static int image_check(const void *options, struct load_options *load, struct lab_error *err)
 {
+    const struct image_options *image = options;
+
     if (load->close == LOAD_CLOSE_SERVER)
         return lab_fail(err, EINVAL, "--close server: a gRPC server keeps its connections");
     if (load->depth == 0)
         load->depth = 1;
-    return 0;
+    return image_check_images(image->images, err);
 }
 
 static uint64_t image_message_bytes(const void *options)
@@ -247,8 +261,9 @@ static int image_state_open(void *memory, struct load_conn *conn, void *shared, 
 
     state->conn = conn;
     state->last_ns = calloc(depth, sizeof(*state->last_ns));
-    return state->last_ns == NULL ? -ENOMEM
-                                  : image_client_open(&state->client, shared, state, depth);
+    return state->last_ns == NULL
+               ? -ENOMEM
+               : image_client_open(&state->client, shared, state, load_address(conn), depth);
 }
 
 static void image_state_reset(void *memory, uint64_t connection)
@@ -268,6 +283,12 @@ static void image_start(void *memory, unsigned slot, uint64_t op)
 {
     struct image_state *state = memory;
     image_client_ask(&state->client, slot);
+}
+
+static bool image_cancel(void *memory, unsigned slot, const char *kind, const char *example)
+{
+    struct image_state *state = memory;
+    return image_client_cancel(&state->client, slot, kind, example);
 }
 
 extern const struct client_workload client_image_stream;
@@ -291,4 +312,5 @@ const struct client_workload client_image_stream = {
     .state_reset = image_state_reset,
     .state_close = image_state_close,
     .start = image_start,
+    .cancel = image_cancel,
 };

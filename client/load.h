@@ -78,6 +78,9 @@ struct client_workload {
     void (*state_close)(void *state);
     /* Begins the op on a free slot; the pump is kicked by who calls. */
     void (*start)(void *state, unsigned slot, uint64_t op);
+    /* An op is out of time: ends it alone, and tells by load_op_failed with this, at once or from
+     * within a later output. False, or NULL: only its connection can be ended, with all ops. */
+    bool (*cancel)(void *state, unsigned slot, const char *kind, const char *example);
 };
 
 /* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction.
@@ -92,6 +95,8 @@ void load_progress(struct load_conn *conn, uint64_t bytes);
 /* Into a row of the workload's metrics. A histogram takes what was seen in the window only. */
 void load_count(struct load_conn *conn, unsigned row, uint64_t n);
 void load_record(struct load_conn *conn, unsigned row, uint64_t now_ns, uint64_t value);
+/* Whom the connection is to; static for its life. */
+const char *load_address(const struct load_conn *conn);
 /* When the op was to start; of a slot that is busy. */
 uint64_t load_op_start_ns(const struct load_conn *conn, unsigned slot);
 

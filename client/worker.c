@@ -207,6 +207,11 @@ void load_op_first_byte(struct load_conn *conn, unsigned slot)
         hist_record(worker->first_byte, now_ns - conn->slots[slot].intended_ns);
 }
 
+const char *load_address(const struct load_conn *conn)
+{
+    return conn->worker->address_text;
+}
+
 bool load_wants_first_byte(const struct load_conn *conn)
 {
     return conn->worker->first_byte != NULL;
@@ -271,10 +276,8 @@ static const char *error_kind(int err, bool connecting, const char **advice)
 static void conn_describe(const struct load_worker *worker, bool connecting, int err,
                           const char *advice, char *out, size_t out_size)
 {
-    char address[ADDR_TEXT_MAX];
-    addr_format(&worker->address, address);
-    snprintf(out, out_size, "%s %s: %s%s", connecting ? "connect to" : "connection to", address,
-             strerror(err), advice);
+    snprintf(out, out_size, "%s %s: %s%s", connecting ? "connect to" : "connection to",
+             worker->address_text, strerror(err), advice);
 }
 
 /* Everything under way on the connection has failed. */
@@ -341,7 +344,8 @@ static void conn_connect(struct load_worker *worker, struct load_conn *conn)
 
     conn_local_address(worker, conn, &local);
     worker->config->workload->state_reset(conn->state, conn->number);
-    conn->connect_ns = worker->now_ns;
+    conn->connect_ns = conn->heard_ns = worker->now_ns;
+    conn->heard_bytes = 0;
     conn->phase = CONN_CONNECTING;
     worker->connecting++;
     int r = pump_connect(&conn->pump, worker->engine, &worker->address,
@@ -417,9 +421,9 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
         if (err != 0) {
             conn_failed(worker, conn, phase == CONN_CONNECTING, err);
         } else {
-            char address[ADDR_TEXT_MAX], example[LOAD_EXAMPLE_BYTES];
+            char example[LOAD_EXAMPLE_BYTES];
             snprintf(example, sizeof(example), "connection to %s: the server closed it early",
-                     addr_format(&worker->address, address));
+                     worker->address_text);
             conn_lose_ops(worker, conn, "closed-early", example);
         }
     }
@@ -440,11 +444,11 @@ static void conn_give_slots(struct load_worker *worker, struct load_conn *conn)
 static void conn_timed_out(struct load_worker *worker, struct load_conn *conn)
 {
     enum load_conn_phase phase = conn->phase;
-    char address[ADDR_TEXT_MAX], example[LOAD_EXAMPLE_BYTES];
+    char example[LOAD_EXAMPLE_BYTES];
     bool connecting = phase == CONN_CONNECTING;
 
     snprintf(example, sizeof(example), "%s %s: %s within --timeout %.3gs",
-             connecting ? "connect to" : "connection to", addr_format(&worker->address, address),
+             connecting ? "connect to" : "connection to", worker->address_text,
              connecting              ? "no answer"
              : phase == CONN_LEAVING ? "the server did not close it"
                                      : "no (whole) answer",
@@ -460,6 +464,42 @@ static void conn_timed_out(struct load_worker *worker, struct load_conn *conn)
         worker->connecting--;
     conn->phase = CONN_CLOSING;
     pump_close(&conn->pump, true);
+}
+
+/* Nothing has come for as long as an op may take. */
+static bool conn_is_silent(struct load_conn *conn, uint64_t now_ns)
+{
+    if (conn->heard_bytes != conn->pump.received_bytes) {
+        conn->heard_bytes = conn->pump.received_bytes;
+        conn->heard_ns = now_ns;
+    }
+    return now_ns - conn->heard_ns >= conn->worker->config->options.timeout_ns;
+}
+
+/* Ends the ops that are out of time, and only these; false: it cannot. */
+static bool conn_cancel_late(struct load_worker *worker, struct load_conn *conn)
+{
+    const struct client_workload *workload = worker->config->workload;
+    uint64_t timeout_ns = worker->config->options.timeout_ns, now_ns = worker->now_ns;
+    char example[LOAD_EXAMPLE_BYTES];
+
+    if (workload->cancel == NULL || conn->phase != CONN_OPEN)
+        return false;
+    snprintf(example, sizeof(example), "no (whole) answer from %s within --timeout %.3gs",
+             worker->address_text, (double)timeout_ns / NS_PER_S);
+    uint64_t next_ns = now_ns + timeout_ns; /* also of those that cannot even say so yet */
+    for (unsigned i = 0; i < worker->depth; i++) {
+        if (!conn->slots[i].busy)
+            continue;
+        uint64_t late_ns = conn->slots[i].sent_ns + timeout_ns;
+        if (late_ns > now_ns)
+            next_ns = late_ns < next_ns ? late_ns : next_ns;
+        else if (!workload->cancel(conn->state, i, "timeout", example))
+            return false;
+    }
+    timer_set(&worker->timers, &conn->timer, next_ns);
+    pump_kick(&conn->pump);
+    return true;
 }
 
 /* One timer a connection, looked at lazily: no op sets or clears it. */
@@ -488,9 +528,10 @@ static void conn_timer(struct timer *timer, uint64_t now_ns)
             oldest_ns = conn->slots[i].sent_ns;
     if (oldest_ns == CLOCK_NEVER)
         return; /* idle: its next op sets the timer again */
+    bool silent = conn_is_silent(conn, now_ns);
     if (oldest_ns + timeout_ns > now_ns)
         timer_set(&worker->timers, timer, oldest_ns + timeout_ns);
-    else
+    else if (silent || !conn_cancel_late(worker, conn))
         conn_timed_out(worker, conn);
 }
 
@@ -664,11 +705,13 @@ static int worker_open_engine(struct load_worker *worker)
     int r = config->spec->ops->open(&worker->engine, &engine_config, &pump_events, &worker->error);
     if (r < 0)
         return r;
-    if (config->other_side != NULL)
-        return config->other_side->open(config->other_side->context, worker->engine,
-                                        &worker->other_side, &worker->address, &worker->error);
-    worker->address = config->addresses[worker->index % config->addresses_count];
-    return 0;
+    if (config->other_side == NULL)
+        worker->address = config->addresses[worker->index % config->addresses_count];
+    else
+        r = config->other_side->open(config->other_side->context, worker->engine,
+                                     &worker->other_side, &worker->address, &worker->error);
+    addr_format(&worker->address, worker->address_text);
+    return r;
 }
 
 void *worker_main(void *context)

@@ -44,8 +44,9 @@ struct load_conn {
     struct timer timer; /* connect or op time-out; pause before it is opened again; ramp */
     uint64_t number;    /* unique over all processes */
     uint64_t loops_left;
-    uint64_t connect_ns; /* when the connect under way was begun */
-    bool was_open;       /* once at least */
+    uint64_t connect_ns;            /* when the connect under way was begun */
+    bool was_open;                  /* once at least */
+    uint64_t heard_bytes, heard_ns; /* received at the timer's last look; when that had grown */
     _Alignas(64) uint8_t state[];
 };
 
@@ -100,6 +101,7 @@ struct load_worker {
     pid_t tid;
     void *other_side;
     struct addr address;
+    char address_text[ADDR_TEXT_MAX];
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
     uint64_t start_ns, drain_until_ns, ended_ns;

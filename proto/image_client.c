@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "core/gather.h"
+#include "core/text.h"
+#include "proto/allocator.h"
 #include "proto/image_flat.pb-c.h"
 #include "proto/image_service.pb-c.h"
 
@@ -38,11 +40,10 @@ static const char *const call_names[] = {
     [CALL_LIST] = "ListImages",
     [CALL_STREAM] = "StreamImages",
 };
-#define IMAGE_PATH "/image_service.ImageService/"
 static const char *const call_paths[] = {
-    [CALL_METADATA] = IMAGE_PATH "ServiceMetadata",
-    [CALL_LIST] = IMAGE_PATH "ListImages",
-    [CALL_STREAM] = IMAGE_PATH "StreamImages",
+    [CALL_METADATA] = IMAGE_PATH("ServiceMetadata"),
+    [CALL_LIST] = IMAGE_PATH("ListImages"),
+    [CALL_STREAM] = IMAGE_PATH("StreamImages"),
 };
 
 static struct image_call *call_of(struct h2_stream *stream)
@@ -97,7 +98,7 @@ static void call_begin(struct image_call *call)
 {
     struct h2_header headers[] = {
         H2_HEADER(":method", "POST"),   H2_HEADER(":scheme", "http"),
-        H2_HEADER(":path", ""),         H2_HEADER(":authority", "localhost"),
+        H2_HEADER(":path", ""),         H2_HEADER(":authority", ""),
         H2_HEADER("te", "trailers"),    H2_HEADER("content-type", "application/grpc"),
         H2_HEADER("user-agent", "lab"),
     };
@@ -105,6 +106,8 @@ static void call_begin(struct image_call *call)
 
     headers[2].value = call_paths[call->method];
     headers[2].value_size = strlen(call_paths[call->method]);
+    headers[3].value = client->authority;
+    headers[3].value_size = strlen(client->authority);
     call->stream = (struct h2_stream){.body_ends = true};
     call_request(call);
     call->stream.body_left = call->request_size;
@@ -200,6 +203,17 @@ void image_client_ask(struct image_client *client, unsigned slot)
     client->waiting_last = call;
     if (client->h2.session != NULL && !client->failing)
         client_prepares(client);
+}
+
+bool image_client_cancel(struct image_client *client, unsigned slot, const char *kind,
+                         const char *text)
+{
+    struct image_call *call = &client->calls[slot];
+
+    if (call->stream.id == 0)
+        return false;
+    call_fails(call, kind, "%s", text);
+    return true;
 }
 
 /* --- what the server has --- */
@@ -430,11 +444,6 @@ static void client_data(struct h2_stream *stream, const uint8_t *data, size_t si
         call_fails(call, "malformed", "a message that does not begin as one");
 }
 
-static bool is_text(const uint8_t *data, size_t size, const char *text)
-{
-    return size == strlen(text) && memcmp(data, text, size) == 0;
-}
-
 /* The first one counts, whatever it says. */
 static void call_status(struct image_call *call, const uint8_t *value, size_t value_size)
 {
@@ -450,13 +459,13 @@ static void client_header(struct h2_stream *stream, const uint8_t *name, size_t 
 {
     struct image_call *call = call_of(stream);
 
-    if (is_text(name, name_size, ":status"))
+    if (text_is(name, name_size, ":status"))
         grpc_status_parse(value, value_size, &call->http_status);
-    else if (is_text(name, name_size, "content-type") && !stream->in_trailers)
+    else if (text_is(name, name_size, "content-type") && !stream->in_trailers)
         call->grpc = grpc_is_content_type(value, value_size);
-    else if (is_text(name, name_size, "grpc-status"))
+    else if (text_is(name, name_size, "grpc-status"))
         call_status(call, value, value_size);
-    else if (is_text(name, name_size, "grpc-message") && call->failure == NULL)
+    else if (text_is(name, name_size, "grpc-message") && call->failure == NULL)
         grpc_message_decode(value, value_size, call->text, sizeof(call->text));
 }
 
@@ -570,16 +579,6 @@ static const struct h2_events client_events = {
 
 /* --- workers and connections --- */
 
-static void *allocator_take(void *context, size_t size)
-{
-    return pool_take(context, size);
-}
-
-static void allocator_give(void *context, void *memory)
-{
-    pool_give(context, memory);
-}
-
 /* Of a request that is an empty message, the prefix is all. */
 static uint8_t *empty_request(size_t *size)
 {
@@ -598,7 +597,7 @@ int image_client_worker_open(struct image_client_worker *worker, const struct h2
     *worker = (struct image_client_worker){
         .config = *config,
         .events = events,
-        .allocator = {allocator_take, allocator_give, &worker->h2.pool},
+        .allocator = allocator_of(&worker->h2.pool),
     };
     if (h2_worker_open(&worker->h2, options, &client_events, meter) < 0)
         return -ENOMEM;
@@ -620,9 +619,9 @@ void image_client_worker_close(struct image_client_worker *worker)
 }
 
 int image_client_open(struct image_client *client, struct image_client_worker *worker,
-                      void *context, unsigned depth)
+                      void *context, const char *authority, unsigned depth)
 {
-    *client = (struct image_client){.context = context, .depth = depth};
+    *client = (struct image_client){.context = context, .authority = authority, .depth = depth};
     h2_open(&client->h2, &worker->h2);
     client->calls = calloc(depth + 1, sizeof(*client->calls));
     if (client->calls == NULL)

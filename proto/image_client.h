@@ -71,14 +71,19 @@ struct image_client {
     bool preparing;                            /* ... which are being asked for */
     bool failing;                              /* what waited is being told that it failed */
     int trouble;                               /* errno that ends the connection */
+    const char *authority;                     /* whom it speaks to; as long as the client */
 };
 extern const struct proto_ops image_client_proto;
 
 int image_client_open(struct image_client *client, struct image_client_worker *worker,
-                      void *context, unsigned depth); /* -ENOMEM */
+                      void *context, const char *authority, unsigned depth); /* -ENOMEM */
 void image_client_reset(struct image_client *client);
 void image_client_close(struct image_client *client);
 /* Begins an op on a free slot; the pump is to be kicked afterwards. */
 void image_client_ask(struct image_client *client, unsigned slot);
+/* Gives up an op that is under way: its stream is reset, the others go on, and failed() follows
+ * from a later output. False: it has not begun on the connection, so that only that can end. */
+bool image_client_cancel(struct image_client *client, unsigned slot, const char *kind,
+                         const char *text);
 
 #endif

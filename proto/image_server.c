@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/allocator.h"
 #include "proto/image_flat.pb-c.h"
 #include "proto/image_service.pb-c.h"
 
@@ -228,16 +229,6 @@ static const struct grpc_method *const flat_methods[] = {
     &health_watch, &reflection_v1, &reflection_v1alpha, NULL,
 };
 
-static void *allocator_take(void *context, size_t size)
-{
-    return pool_take(context, size);
-}
-
-static void allocator_give(void *context, void *memory)
-{
-    pool_give(context, memory);
-}
-
 int image_worker_open(struct image_worker *worker, const struct h2_options *options,
                       const struct grpc_limits *limits, const struct image_set *images,
                       bool unknown_not_found, struct meter *meter)
@@ -245,7 +236,7 @@ int image_worker_open(struct image_worker *worker, const struct h2_options *opti
     bool flat = images->contract == IMAGE_FLAT;
 
     *worker = (struct image_worker){
-        .allocator = {allocator_take, allocator_give, &worker->grpc.h2.pool},
+        .allocator = allocator_of(&worker->grpc.h2.pool),
         .images = images,
         .unknown_not_found = unknown_not_found,
     };

@@ -10,9 +10,6 @@
 #include "proto/grpc_server.h"
 #include "proto/images.h"
 
-#define IMAGE_SERVICE      "image_service.ImageService"
-#define IMAGE_PATH(method) "/" IMAGE_SERVICE "/" method
-
 /* Rows of the meter, after GRPC_METRICS. */
 enum image_server_metric {
     IMAGES_SENT = GRPC_METRICS_COUNT,

@@ -17,6 +17,9 @@
 enum image_contract { IMAGE_NESTED, IMAGE_FLAT };
 extern const char *const image_contracts[]; /* as options spell them; NULL-terminated */
 
+#define IMAGE_SERVICE      "image_service.ImageService"
+#define IMAGE_PATH(method) "/" IMAGE_SERVICE "/" method
+
 #define IMAGE_NAME_MOST    255u
 #define IMAGE_FORMAT_MOST  15u
 #define IMAGE_CONTENT_MOST 0x7fff0000u /* size_in_bytes is an int32, a message's length 32 bits */

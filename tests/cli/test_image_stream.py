@@ -70,13 +70,21 @@ class ImageStream(LabCase):
                 file.write(content)
         with open(os.path.join(os.fsencode(folder), b"bad\xff.png"), "wb") as file:
             file.write(b"no string of protobuf's")
+        os.mkfifo(os.path.join(folder, "pipe"))
         process, address = self.serve("-e", "epoll", "--images", folder, workload="image-stream")
         trial, metrics = self.images("--server", address, "--images", "learn", "-n", "10")
         self.assertEqual(trial["errors"], 0)
         self.assertEqual(trial["bytes"], 10 * (5000 + 6 + 5000))
         code, _, err = self.finish(process, signal.SIGTERM)
         self.assertEqual(code, EXIT_OK)
-        self.assert_says(err, "empty: it is empty", "bad?.png: its name is not UTF-8")
+        self.assert_says(err, "empty: it is empty", "bad?.png: its name is not UTF-8",
+                         "pipe: it is no file")
+        # A run that starts its server says so too, whichever process that is.
+        for engine in ("epoll", "null"):
+            trial, _ = self.images("--images", folder, "-e", engine)
+            notes = [mark["evidence"] for mark in trial["watermarks"] if mark["name"] == "note"]
+            self.assertEqual(len(notes), 1, trial["watermarks"])
+            self.assert_says(notes[0], "left out", "empty: it is empty", "pipe: it is no file")
 
     def test_a_folder_that_is_none_is_refused(self):
         for name, says in (("nowhere", "nowhere"), (".", "no file")):
@@ -85,6 +93,10 @@ class ImageStream(LabCase):
                 "127.0.0.1:0", says=says,
             )
             self.assert_refused("run", "image-stream", *SHORT, "--images", name, says=says)
+        self.assert_refused(
+            "run", "image-stream", *SHORT, "--server", "127.0.0.1:1", "--images", "laern",
+            says=("laern", "learn"),
+        )
 
     def test_wrong_pictures_are_errors_by_kind(self):
         folder = os.path.join(self.folder, "pictures")

@@ -130,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size--;
     if (meter_open(&meter, metrics) < 0 ||
         image_client_worker_open(&worker, &options, &config, &hear, &meter) < 0 ||
-        image_client_open(&client, &worker, &heard, 2) < 0)
+        image_client_open(&client, &worker, &heard, "fuzz", 2) < 0)
         abort();
     image_client_ask(&client, 0);
     image_client_ask(&client, 1);

@@ -10,13 +10,14 @@ import argparse
 import asyncio
 import signal
 import threading
+import time
 from concurrent import futures
 
 import grpc
 
 import peers
 
-FAULTS = ("content", "name", "size", "fewer", "more", "status", "silent")
+FAULTS = ("hangs-once", "content", "name", "size", "fewer", "more", "status", "silent")
 STATUS_TEXT = "out of paint: 100 % of it, für immer"
 
 
@@ -62,6 +63,11 @@ def sync_servicer(base, answers):
             for number, name in enumerate(answers.names(request)):
                 if number == 1 and answers.fault == "status":
                     context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, STATUS_TEXT)
+                if answers.fault == "hangs-once":
+                    answers.fault = None
+                    while context.is_active():
+                        time.sleep(0.02)
+                    return
                 if number == 1 and answers.fault == "silent":
                     threading.Event().wait(5)
                 yield answers.one(name, answers.fault if number == 1 else None)

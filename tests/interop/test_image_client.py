@@ -121,6 +121,12 @@ class Untrustworthy(ClientCase):
     def test_silence(self):
         self.bad("silent", "--timeout", "200ms")
 
+    def test_one_that_is_late_fails_alone(self):
+        words = ("-n", "40", "--depth", "4", "--timeout", f"{3 * harness.SLOWER}s")
+        trial = self.run_against(self.grpcio("--fault", "hangs-once"), *words, exit_code=1)
+        self.assertEqual(trial["errors_by_kind"], {"timeout": 1})
+        self.assertEqual(trial["ops"], 39)
+
 
 @peers.for_each_engine(globals())
 class Larger(ClientCase):

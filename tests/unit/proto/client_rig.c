@@ -64,7 +64,7 @@ void client_open(struct client_rig *rig, const struct image_client_config *confi
 
     cr_assert_eq(meter_open(&rig->meter, client_metrics), 0);
     cr_assert_eq(image_client_worker_open(&rig->worker, &options, config, &hear, &rig->meter), 0);
-    cr_assert_eq(image_client_open(&rig->client, &rig->worker, &rig->heard, depth), 0);
+    cr_assert_eq(image_client_open(&rig->client, &rig->worker, &rig->heard, "test", depth), 0);
     side_open(&rig->side, &image_client_proto, &rig->client);
     rig->heard.again = &rig->client;
     rig->heard.side = &rig->side;

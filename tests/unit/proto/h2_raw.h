@@ -30,6 +30,8 @@ void raw_open(void); /* the server, and a preface to be fed */
 void raw_close(void);
 void feed(void);
 void frame(uint8_t type, uint8_t flags, uint32_t stream, const char *payload, size_t size);
+/* The grpc-status that the server said on the stream, read by nghttp2; -1: none. */
+long answer_status(uint32_t stream);
 /* A call that stays open for more data. */
 void open_stream(uint32_t stream);
 

@@ -509,10 +509,8 @@ Test(h2_frames, s8_3_an_unknown_pseudo_field_is_malformed)
 
 /* --- gRPC's own --- */
 
-/* Finds grpc-status in a literal or indexed header block by asking a client of our own would be
- * circular: the server's counters and frames are looked at instead. */
-static void fails(const char *path, const char *name, const char *value, const char *message,
-                  size_t size)
+static void fails(enum grpc_status status, const char *path, const char *name, const char *value,
+                  const char *message, size_t size)
 {
     struct bytes *block = calloc(1, sizeof(*block));
     put_request_fields(block, path);
@@ -523,6 +521,7 @@ static void fails(const char *path, const char *name, const char *value, const c
     free(block);
     feed();
     cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
+    cr_assert_eq(answer_status(1), (long)status, "%ld", answer_status(1));
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1, "trailers only");
     cr_assert_eq(count_frames(&rig.side, DATA), 0);
     cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
@@ -533,47 +532,47 @@ static void fails(const char *path, const char *name, const char *value, const c
 
 Test(h2_frames, an_unknown_method_is_unimplemented)
 {
-    fails("/image_service.ImageService/Nothing", NULL, NULL, "\0\0\0\0\0", 5);
+    fails(GRPC_UNIMPLEMENTED, "/image_service.ImageService/Nothing", NULL, NULL, "\0\0\0\0\0", 5);
 }
 
 Test(h2_frames, a_compressed_message_is_refused)
 {
-    fails(LIST, "grpc-encoding", "gzip", "\1\0\0\0\1x", 6);
+    fails(GRPC_UNIMPLEMENTED, LIST, "grpc-encoding", "gzip", "\1\0\0\0\1x", 6);
 }
 
 Test(h2_frames, a_compressed_message_without_an_encoding_is_refused)
 {
-    fails(LIST, NULL, NULL, "\1\0\0\0\1x", 6);
+    fails(GRPC_INTERNAL, LIST, NULL, NULL, "\1\0\0\0\1x", 6);
 }
 
 Test(h2_frames, a_message_too_large_is_refused)
 {
-    fails(LIST, NULL, NULL, "\0\0\2\0\0x", 6);
+    fails(GRPC_RESOURCE_EXHAUSTED, LIST, NULL, NULL, "\0\0\2\0\0x", 6);
 }
 
 Test(h2_frames, a_message_cut_short_is_refused)
 {
-    fails(LIST, NULL, NULL, "\0\0\0\0\4x", 6);
+    fails(GRPC_INTERNAL, LIST, NULL, NULL, "\0\0\0\0\4x", 6);
 }
 
 Test(h2_frames, no_message_is_refused)
 {
-    fails(LIST, NULL, NULL, "", 0);
+    fails(GRPC_INTERNAL, LIST, NULL, NULL, "", 0);
 }
 
 Test(h2_frames, two_messages_are_refused)
 {
-    fails(LIST, NULL, NULL, "\0\0\0\0\0\0\0\0\0\0", 10);
+    fails(GRPC_INTERNAL, LIST, NULL, NULL, "\0\0\0\0\0\0\0\0\0\0", 10);
 }
 
 Test(h2_frames, malformed_protobuf_is_refused)
 {
-    fails(STREAM, NULL, NULL, "\0\0\0\0\2\x0a\x7f", 7);
+    fails(GRPC_INTERNAL, STREAM, NULL, NULL, "\0\0\0\0\2\x0a\x7f", 7);
 }
 
 Test(h2_frames, a_time_out_that_is_none_is_refused)
 {
-    fails(LIST, "grpc-timeout", "soon", "\0\0\0\0\0", 5);
+    fails(GRPC_INTERNAL, LIST, "grpc-timeout", "soon", "\0\0\0\0\0", 5);
 }
 
 Test(h2_frames, something_else_than_grpc_gets_an_answer_of_http)
@@ -616,4 +615,5 @@ Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
     side_time(&rig.side, rig.side.now_ns + 2000000);
     cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 1);
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1, "trailers only, with the status");
+    cr_assert_eq(answer_status(1), GRPC_DEADLINE_EXCEEDED);
 }

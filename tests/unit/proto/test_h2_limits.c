@@ -358,6 +358,7 @@ Test(h2_limits, answers_that_are_not_taken_end_a_stream_of_questions)
     feed();
     cr_assert_eq(count_frames(&rig.side, HEADERS), 2);
     cr_assert_eq(last_reset(&rig.side, NULL), H2_NO_ERROR);
+    cr_assert_eq(answer_status(1), GRPC_RESOURCE_EXHAUSTED);
 }
 
 Test(h2_limits, as_many_questions_as_one_likes_whose_answers_are_taken)

@@ -206,6 +206,109 @@ Test(image_answers, a_name_that_goes_on_behind_a_zero, .timeout = 10)
     ends_as("wrong-content");
 }
 
+Test(image_answers, a_compressed_message, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, "\1\0\0\0\1x", 6);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("compressed");
+}
+
+Test(image_answers, an_answer_that_is_cut_within_a_message, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, "\0\0\0\0\x0c\n", 6);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("truncated");
+}
+
+Test(image_answers, an_answer_without_a_status, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, {"x-other", "trailer"});
+    ends_as("no-status");
+}
+
+Test(image_answers, an_answer_of_nothing_but_its_status, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, END_STREAM, ANSWER, WELL);
+    ends_as("wrong-count");
+}
+
+Test(image_answers, one_image_too_many, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("wrong-count");
+}
+
+Test(image_answers, a_message_that_does_not_begin_as_one, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, "HTTP/1.1 200", 12);
+    ends_as("malformed");
+}
+
+Test(image_answers, what_is_no_image, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE("\n\x7f"
+          "a");
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as("malformed");
+}
+
+Test(image_answers, a_message_larger_than_is_taken, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, "\0\0\1\0\0", 5);
+    ends_as("too-large");
+}
+
+Test(image_answers, an_op_that_is_given_up_ends_alone, .timeout = 10)
+{
+    struct frame reset;
+
+    begin_image();
+    const size_t before = rig.side.out_size;
+    cr_assert(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    side_pull(&rig.side);
+    const uint8_t *at = rig.side.out + before;
+    cr_assert(next_frame(&at, rig.side.out + rig.side.out_size, &reset));
+    cr_assert_eq(reset.type, RST_STREAM);
+    cr_assert_eq(reset.stream, OP);
+    cr_assert_eq(reset.payload[3], H2_CANCEL);
+    cr_assert_str_eq(rig.heard.kind, "timeout");
+    cr_assert_str_eq(rig.heard.text, "too late");
+    cr_assert_eq(rig.side.err, 0);
+    image_client_ask(&rig.client, 0);
+    side_pull(&rig.side);
+    HEADERS_OF(OP + 2, 0, ANSWER);
+    put_frame(in, DATA, 0, OP + 2, "\0\0\0\0\x0c\n\n" RIGHT, 7 + 10);
+    HEADERS_OF(OP + 2, END_STREAM, WELL);
+    feed();
+    cr_assert_eq(rig.heard.done, 1, "%s", rig.heard.text);
+    rig_close();
+}
+
+Test(image_answers, an_op_that_waits_for_what_comes_before_cannot_be_given_up, .timeout = 10)
+{
+    rig_open(&one_image);
+    cr_assert_not(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    rig_close();
+}
+
 Test(image_answers, who_breaks_the_protocol_did_not_reset, .timeout = 10)
 {
     begin_image();

@@ -163,6 +163,7 @@ Test(image_service, who_watches_hears_that_the_server_goes)
     cr_assert_eq(health_answer(1),
                  GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__NOT_SERVING);
     cr_assert_eq(count_frames(&rig.side, HEADERS), 2, "and the status");
+    cr_assert_eq(answer_status(1), GRPC_OK);
     cr_assert_eq(server_count(&rig, GRPC_FAILED), 0);
 }
 
