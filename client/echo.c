@@ -103,8 +103,7 @@ static void echo_worker_close(void *shared)
 
 static void echo_answered(void *context, unsigned slot, uint64_t bytes, uint64_t fresh)
 {
-    load_progress(context, fresh);
-    load_op_done(context, slot, bytes);
+    load_op_done(context, slot, bytes, fresh);
 }
 
 static void echo_first(void *context, unsigned slot)

@@ -171,7 +171,7 @@ static void image_here(void *context, unsigned slot, unsigned nth, uint64_t byte
 static void image_done(void *context, unsigned slot, uint64_t bytes, uint64_t held_ns)
 {
     struct image_state *state = context;
-    uint64_t now_ns = load_op_done(state->conn, slot, bytes);
+    uint64_t now_ns = load_op_done(state->conn, slot, bytes, 0);
 
     load_record(state->conn, STALLED_NS, now_ns, held_ns);
 }

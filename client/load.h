@@ -83,9 +83,10 @@ struct client_workload {
     bool (*cancel)(void *state, unsigned slot, const char *kind, const char *example);
 };
 
-/* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction.
- * Returns when that was, for load_record: a clock was read for it. */
-uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes);
+/* What workloads tell, from inside the protocol's input. bytes: the op's payload, one direction;
+ * fresh: of these, what load_progress was not told. Returns when that was, for load_record: a clock
+ * was read for it. */
+uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uint64_t fresh);
 void load_op_first_byte(struct load_conn *conn, unsigned slot);
 /* Whether that is of any use: the same for all of a connection's life. */
 bool load_wants_first_byte(const struct load_conn *conn);

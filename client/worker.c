@@ -156,7 +156,7 @@ static SELDOM void op_done_otherwise(struct load_worker *worker, struct load_con
         schedule_run(worker);
 }
 
-uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
+uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uint64_t fresh)
 {
     struct load_worker *worker = conn->worker;
     struct load_slot *s = &conn->slots[slot];
@@ -164,13 +164,14 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes)
 
     worker->now_ns = now_ns;
     counter_add(&worker->ops_done, 1);
+    counter_add(&worker->bytes_done, fresh);
     if (in_window(worker, now_ns)) {
         worker->window_ops++;
         worker->window_bytes += bytes;
         if (!worker->open_loop)
             hist_batch_add(&worker->latencies, worker->latency, now_ns - s->intended_ns);
     }
-    if (worker->open_loop || worker->reconnect) {
+    if (__builtin_expect(!worker->goes_on_at_once, 0)) {
         op_done_otherwise(worker, conn, slot);
     } else if (closed_loop_take(worker, conn)) {
         /* As worker_start_op: busy it stays. */
@@ -783,6 +784,7 @@ int worker_open(struct load_worker *worker)
     worker->open_loop = options->rate > 0;
     worker->by_count = options->ops > 0 || options->loops > 0;
     worker->reconnect = options->reconnect;
+    worker->goes_on_at_once = !worker->open_loop && !worker->reconnect;
     worker->start = workload->start;
     worker->depth = (unsigned)options->depth;
     worker->t0_ns = worker->t1_ns = CLOCK_NEVER;

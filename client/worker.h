@@ -80,11 +80,13 @@ struct load_worker {
      * thread, seldom. */
     _Alignas(64) uint64_t now_ns; /* the last that was read */
     uint64_t t0_ns, t1_ns;
-    enum load_phase phase;
-    bool open_loop, by_count, reconnect;
-    void (*start)(void *state, unsigned slot, uint64_t op); /* the workload's */
     uint64_t next_op;
+    void (*start)(void *state, unsigned slot, uint64_t op); /* the workload's */
     struct counter ops_done, bytes_done;
+    enum load_phase phase;
+    bool goes_on_at_once; /* an op that ends starts the next: a closed loop, kept connections */
+    bool open_loop, by_count, reconnect;
+
     uint64_t window_ops, window_bytes;
     uint64_t ops_left; /* --ops */
     const struct load_config *config;
