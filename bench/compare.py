@@ -134,13 +134,19 @@ def main(kind, doc):
     """The command line of a comparison: 0, or 1 when a limit was missed."""
     parser = argparse.ArgumentParser(description=doc,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1)
-    parser.add_argument("--build", default=os.path.join(ROOT, "build"))
-    parser.add_argument("--cc", help="congestion control of --one-way; default: the system's")
+    parser.add_argument("--pairs", type=int, default=7, metavar="N",
+                        help="of lab and the other, for each figure (default 7)")
+    parser.add_argument("--seconds", type=float, default=1, metavar="S",
+                        help="that each of a pair is measured for (default 1)")
+    parser.add_argument("--build", default=os.path.join(ROOT, "build"), metavar="DIR",
+                        help="where lab and the bare pairs are built (default build)")
+    parser.add_argument("--cc", metavar="NAME", help="congestion control of streams on both sides "
+                        "(default: the system's)")
     kind.options(parser)
     parser.add_argument("sections", nargs="*", metavar="SECTION")
     args = parser.parse_args()
+    if args.pairs < 1 or args.seconds <= 0:
+        parser.error("--pairs is at least 1, and --seconds more than 0")
     unknown = set(args.sections) - set(kind.SECTIONS)
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}; "

@@ -77,12 +77,32 @@ static int serve_for_controller(struct serve_side *serve)
     return exit_code;
 }
 
+/* What was counted since it began, on stderr. */
+static void serve_say_counts(struct server *server)
+{
+    Lab__Record *record = calloc(1, sizeof(*record));
+
+    if (record == NULL)
+        return;
+    lab__record__init(record);
+    server_sample(server, CHILD_SLICES);
+    server_record(server, record);
+    for (size_t i = 0; i < record->n_metrics; i++) {
+        const Lab__Metric *metric = record->metrics[i];
+        if (metric->observed && metric->value > 0)
+            fprintf(stderr, "lab: %s %.0f%s%s\n", metric->name, metric->value,
+                    metric->unit[0] != '\0' ? " " : "", metric->unit);
+    }
+    lab__record__free_unpacked(record, NULL);
+}
+
 static int serve_for_person(struct serve_side *serve)
 {
     char text[ADDR_TEXT_MAX];
     sigset_t signals;
     int got;
 
+    server_sample(serve->server, 0);
     printf("listening on %s\n", addr_format(server_address(serve->server), text));
     fflush(stdout);
     sigemptyset(&signals);
@@ -90,6 +110,8 @@ static int serve_for_person(struct serve_side *serve)
     sigaddset(&signals, SIGINT);
     while (sigwait(&signals, &got) != 0)
         ;
+    if (serve->side.options.verbose)
+        serve_say_counts(serve->server);
     server_stop(serve->server, SERVE_DRAIN_NS);
     return CLI_OK;
 }

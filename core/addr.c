@@ -143,6 +143,8 @@ int addr_parse(const char *text, uint16_t port_default, const char *what, struct
         return unix_read(text, text + sizeof(unix_prefix) - 1, what, out, err);
     if (*text == '\0')
         return addr_fail(what, text, "is empty", err);
+    if (strstr(text, "://") != NULL)
+        return addr_fail(what, text, "is a URL: only its host and port are wanted", err);
     if (text[strspn(text, "0123456789")] == '\0') { /* a bare port */
         if (port_read(text, &port) < 0)
             return addr_fail(what, text, "is no port: 0 to 65535", err);

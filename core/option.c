@@ -206,8 +206,13 @@ static int value_read(const struct option_def *def, const char *text, const char
     case OPTION_FLAG: return flag_read(text, what, &value->flag, err);
     case OPTION_CHOICE: return choice_read(def, text, what, &value->choice, err);
     case OPTION_TEXT: return text_read(def, text, what, value->text, err);
-    default: return number_read(def, text, what, &value->number, err);
+    default: break;
     }
+    int r = number_read(def, text, what, &value->number, err);
+    size_t used = err != NULL ? strlen(err->text) : 0;
+    if (r < 0 && err != NULL && def->zero != NULL)
+        snprintf(err->text + used, sizeof(err->text) - used, ", or %s", def->zero);
+    return r;
 }
 
 static void value_store(const struct option_def *def, const struct option_value *value,

@@ -71,14 +71,16 @@ class ImageStream(LabCase):
         with open(os.path.join(os.fsencode(folder), b"bad\xff.png"), "wb") as file:
             file.write(b"no string of protobuf's")
         os.mkfifo(os.path.join(folder, "pipe"))
-        process, address = self.serve("-e", "epoll", "--images", folder, workload="image-stream")
+        process, address = self.serve(
+            "-e", "epoll", "-v", "--images", folder, workload="image-stream"
+        )
         trial, metrics = self.images("--server", address, "--images", "learn", "-n", "10")
         self.assertEqual(trial["errors"], 0)
         self.assertEqual(trial["bytes"], 10 * (5000 + 6 + 5000))
         code, _, err = self.finish(process, signal.SIGTERM)
         self.assertEqual(code, EXIT_OK)
         self.assert_says(err, "empty: it is empty", "bad?.png: its name is not UTF-8",
-                         "pipe: it is no file")
+                         "pipe: it is no file", "images_sent 30", "connections_accepted")
         # A run that starts its server says so too, whichever process that is.
         for engine in ("epoll", "null"):
             trial, _ = self.images("--images", folder, "-e", engine)

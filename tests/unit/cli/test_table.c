@@ -329,6 +329,45 @@ Test(table, different_parameters_are_different_tables)
     char *text = fake_table(&run, 0);
     says(text, "echo  64 B, 32");
     says(text, "\n\necho  1KiB, 32");
+    says_not(text, "echo  32 connections");
+    free(text);
+    run_result_free(&run);
+}
+
+Test(table, a_parameter_that_was_swept_is_one_table_more)
+{
+    static const char *const sizes[] = {"64", "1KiB", "16KiB"};
+    struct run_result run = fake_run();
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct run_case *c = fake_case(&run, "epoll", "lo");
+        fake_param(c, "size", sizes[i]);
+        fake_measured(c, 50000 - 10000 * i);
+    }
+    char *text = fake_table(&run, 0), line[400];
+    says(text, "echo  32 connections, depth 1, closed loop, kept connections\n size  engine");
+    says(line_of(text, "   64", line, sizeof(line)), "epoll   lo    sleep  50.");
+    says(line_of(text, " 1KiB", line, sizeof(line)), "epoll   lo    sleep  40.");
+    says(line_of(text, "16KiB", line, sizeof(line)), "epoll   lo    sleep  30.");
+    free(text);
+    run_result_free(&run);
+}
+
+/* Two parameters at once: which of them made the difference, nobody can tell. */
+Test(table, two_parameters_that_change_together_are_no_sweep)
+{
+    static const char *const sizes[] = {"64", "1KiB", "16KiB"}, *const depths[] = {"1", "2", "4"};
+    struct run_result run = fake_run();
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct run_case *c = fake_case(&run, "epoll", "lo");
+        fake_param(c, "size", sizes[i]);
+        fake_param(c, "depth", depths[i]);
+        fake_measured(c, 50000);
+    }
+    char *text = fake_table(&run, 0);
+    says_not(text, "echo  32 connections");
+    says_not(text, "echo  depth");
     free(text);
     run_result_free(&run);
 }

@@ -359,4 +359,7 @@ Test(option, a_word_may_stand_for_zero)
     cr_assert_eq(option_set(table, &window, "auto", "--", &err), 0);
     cr_assert_eq(window, 0);
     cr_assert_eq(option_set(table, &window, "100", "--", &err), -EINVAL);
+    cr_assert_eq(option_set(table, &window, "auot", "--", &err), -EINVAL);
+    cr_assert_not_null(strstr(err.text, ", or auto"), "%s", err.text);
+    cr_assert_eq(option_set(table, &window, "auot", "--", NULL), -EINVAL);
 }
