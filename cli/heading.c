@@ -94,10 +94,14 @@ static void heading_load(struct heading *h, const struct run_case *c)
 }
 
 /* What a workload wants its heading to say in any case; its format is a constant of its table. */
-static void heading_say(struct heading *h, const struct load_headline *line, const char *value)
+static void heading_say(struct heading *h, const struct load_headline *line,
+                        const struct run_case *c)
 {
-    const char *gap = strstr(line->format, "%s");
+    const char *value = facts_find(&c->params, line->option), *gap = strstr(line->format, "%s");
+    const char *with = line->with != NULL ? facts_find(&c->params, line->with) : NULL;
 
+    if (line->with != NULL && (with == NULL || strcmp(with, line->is) != 0))
+        return;
     if (value != NULL && gap != NULL)
         heading_add(h, "%.*s%s%s", (int)(gap - line->format), line->format, value, gap + 2);
 }
@@ -120,7 +124,7 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
     const struct client_workload *workload = client_workload_find(c->workload);
     const struct load_headline *line = workload == NULL ? NULL : workload->headline;
     for (const struct load_headline *at = line; at != NULL && at->option != NULL; at++)
-        heading_say(&h, at, facts_find(&c->params, at->option));
+        heading_say(&h, at, c);
     heading_load(&h, c);
     for (size_t i = 0; i < c->params.count; i++) {
         const struct run_setting *param = &c->params.items[i];

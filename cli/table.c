@@ -335,8 +335,9 @@ static bool table_cost_cell(const struct table_cost *cost, const struct run_case
         const char *text = table_percentile(h, cost->percentile, out, size);
         if (text != out)
             snprintf(out, size, "%s", text);
+        bool any = h != NULL && h->total > 0; /* else there was nothing of the kind */
         hist_free(h);
-        return h != NULL;
+        return any;
     }
     if (cost->what == COST_COUNTER || cost->what == COST_TIME)
         value = facts_counter(c, cost->side, cost->metric) / ops;

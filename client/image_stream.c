@@ -122,8 +122,8 @@ static const struct metric_view image_views[] = {
 };
 
 static const struct load_headline image_headline[] = {
-    {"rpc", "%s"},
-    {"images-per-op", "%s images an op"},
+    {"rpc", "%s", NULL, NULL},
+    {"images-per-op", "%s images an op", "rpc", "stream"},
     {0},
 };
 

@@ -37,7 +37,8 @@ struct load_conn;
 /* An option that the heading of its table always says, and how: "%s images an op". */
 struct load_headline {
     const char *option;
-    const char *format; /* with one %s */
+    const char *format;    /* with one %s */
+    const char *with, *is; /* only where this other option has this value; NULL: always */
 };
 
 /* `--sweep NAME`: stands for an option with a list of values, a case each. */

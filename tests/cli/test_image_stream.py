@@ -62,6 +62,13 @@ class ImageStream(LabCase):
             says=("sweep seed", "images-per-op"),
         )
 
+    def test_lists_say_nothing_of_images(self):
+        result = self.lab("run", "image-stream", *SHORT, "--rpc", "list")
+        self.assert_exit(result, EXIT_OK)
+        self.assert_says(result.stdout, "image-stream  list, 1 connection")
+        self.assertNotIn("images an op", result.stdout)
+        self.assertNotIn("first image", result.stdout)
+
     def test_a_folder_is_served(self):
         folder = os.path.join(self.folder, "pictures")
         os.mkdir(folder)
