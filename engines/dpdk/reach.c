@@ -26,6 +26,12 @@
 #define REACH_PORT_FIRST 1024u
 #define REACH_PORTS      (65536u - REACH_PORT_FIRST)
 #define REACH_CHUNK      64u /* elements that are allocated at once */
+/*
+ * Up to so many bytes are summed first and copied then. What they are copied to are lines that the
+ * other end has read, and that have to be asked for: of stores that follow each other closely more
+ * are under way at once. Larger ones, for which memcpy has another way, lose by it.
+ */
+#define REACH_APART 2048u
 
 struct reach_bucket {
     struct tcp_pcb *active, *time_wait;
@@ -746,8 +752,9 @@ u16_t lwip_chksum_copy(void *to, const void *from, u16_t size)
 {
     if (__builtin_expect(!reach.on && own.sum_copy != NULL, 0))
         return own.sum_copy(to, from, size);
-    if (sums_wide(size))
+    if (size > REACH_APART && sums_wide(size))
         return fold(sum_wide(from, size, to));
+    u16_t sum = wide_sum(from, size);
     memcpy(to, from, size);
-    return fold(sum_words(0, from, size));
+    return sum;
 }

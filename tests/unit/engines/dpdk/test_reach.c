@@ -95,6 +95,26 @@ Test(reach, copies_are_summed_and_whole)
         }
 }
 
+/* Those of full frames, where the ways part, and the longest. */
+Test(reach, large_copies_are_summed_and_whole)
+{
+    static const u16_t sizes[] = {1459, 1460, 2047, 2048, 2049, 8960, 65535};
+    static uint8_t from[65536 + SUM_SHIFTS], to[65536 + SUM_SHIFTS];
+
+    reach_on();
+    fill(from, sizeof(from), 9);
+    for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (unsigned shift = 1; shift < SUM_SHIFTS; shift++) {
+            u16_t size = sizes[i];
+            memset(to, GUARD, sizeof(to));
+            cr_assert_eq(lwip_chksum_copy(to + SUM_SHIFTS - shift, from + shift, size),
+                         plain_sum(from + shift, size), "%u bytes at %u", size, shift);
+            cr_assert(memcmp(to + SUM_SHIFTS - shift, from + shift, size) == 0);
+            cr_assert_eq(to[SUM_SHIFTS - shift - 1], GUARD, "%u bytes at %u", size, shift);
+            cr_assert_eq(to[SUM_SHIFTS - shift + size], GUARD, "%u bytes at %u", size, shift);
+        }
+}
+
 Test(reach, ports_come_once_before_they_come_again)
 {
     static bool seen[65536];
