@@ -374,6 +374,85 @@ static const struct role guarded = {
     .closed = goal_closed,
 };
 
+/* From buffers of one's own: each comes back once, that of a send whose RELEASED is told before it
+ * is; of every other send nothing else is told. */
+#define OWN_MESSAGES 200u
+#define OWN_PENDING  8u
+
+struct own_buf {
+    struct buf buf; /* first; the bytes lie behind it */
+    bool *back;
+};
+
+static void own_release(struct buf *buf)
+{
+    bool *back = ((struct own_buf *)buf)->back;
+
+    CHECK(!*back, "a buffer came back twice");
+    *back = true;
+    memset(buf->data, 0xee, buf->size);
+    free(buf);
+}
+
+static void own_send(struct end *end, uint32_t size)
+{
+    struct own_buf *own = malloc(sizeof(*own) + size);
+
+    CHECK(own != NULL, "no memory");
+    *own = (struct own_buf){
+        .buf = {.data = (uint8_t *)(own + 1), .size = size, .refs = 1, .release = own_release},
+        .back = (bool *)end->own + end->count,
+    };
+    memcpy(own->buf.data, pattern_at(end->shift_out, end->sent_bytes), size);
+    struct seg seg = seg_buf(&own->buf, own->buf.data, size);
+    if (end->count % 2 == 0)
+        end_send_unasked(end, &seg, 1);
+    else
+        end_send(end, &seg, 1);
+}
+
+static void own_next(struct end *end)
+{
+    for (; end->count < OWN_MESSAGES && end->sends_pending < OWN_PENDING; end->count++)
+        own_send(end, 1 + (uint32_t)(end->count * end->count * 131 % end_world(end)->body->size));
+    if (end->count == OWN_MESSAGES && !end->send_ended) {
+        end->goal = end->sent_bytes;
+        end_finish(end);
+    }
+}
+
+static void own_begin(struct end *end)
+{
+    end->own = calloc(OWN_MESSAGES, sizeof(bool));
+    CHECK(end->own != NULL, "no memory");
+    own_next(end);
+}
+
+/* Cookies count from 1: the second send has the first. */
+static void own_sent(struct end *end, uint64_t cookie, unsigned what)
+{
+    const bool *back = end->own;
+
+    CHECK((what & ENGINE_RELEASED) == 0 || back[2 * cookie - 1],
+          "RELEASED was told of a buffer that is not back");
+    own_next(end);
+}
+
+static void own_closed(struct end *end)
+{
+    const bool *back = end->own;
+
+    for (unsigned i = 0; i < OWN_MESSAGES; i++)
+        CHECK(back[i], "the buffer of send %u is not back", i);
+    goal_closed(end);
+}
+
+static const struct role own_buffers = {
+    .begin = own_begin,
+    .sent = own_sent,
+    .closed = own_closed,
+};
+
 /* Sends that the contract refuses leave nothing behind. */
 static void invalid_begin(struct end *end)
 {
@@ -464,6 +543,10 @@ const struct body bodies_flow[] = {
      .messages = 120,
      .families = FAMILY_ALL,
      .flows = {{.client = &guarded, .server = &pass_on, .count = 2}}},
+    {.name = "own-buffers",
+     .size = 70 << 10,
+     .families = FAMILY_ALL,
+     .flows = {{.client = &own_buffers, .server = &pass_on, .count = 2}}},
     {.name = "invalid-sends", .flows = {{.client = &invalid, .server = &pass_on, .count = 1}}},
     {.name = "ball", .flows = {{.client = &ball_client, .server = &pass_on, .count = 2}}},
     {0},

@@ -257,6 +257,8 @@ const struct engine_ops *end_ops(const struct end *end);
 /* Sends what lies in segs; fails if the engine does not take it, but for one whose `ends` says that
  * its peer may end it. Returns the cookie, or 0: nobody will take it. */
 uint64_t end_send(struct end *end, const struct seg *segs, unsigned count);
+/* As end_send, and nothing is to be told of it. */
+void end_send_unasked(struct end *end, const struct seg *segs, unsigned count);
 /* The stream's next bytes, from memory that all share. */
 uint64_t end_send_bytes(struct end *end, uint64_t bytes);
 /* The same from memory of its own, that nobody may touch once it is RELEASED. */
