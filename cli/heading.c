@@ -153,17 +153,18 @@ static bool heading_same_but_for_params(const struct run_case *a, const struct r
            (a->server_address == NULL || strcmp(a->server_address, b->server_address) == 0);
 }
 
-/* Parameters in which the two differ, whose lists are of the same length; the last of them. */
-static size_t heading_differences(const struct run_case *a, const struct run_case *b,
-                                  const char **last)
+/* In how many parameters the two differ, whose lists are of the same length: 0, 1, or 2 for more;
+ * and the name of the last one. */
+static unsigned heading_differences(const struct run_case *a, const struct run_case *b,
+                                    const char **name)
 {
-    size_t count = 0;
+    unsigned count = 0;
 
-    for (size_t i = 0; i < a->params.count; i++) {
+    for (size_t i = 0; i < a->params.count && count < 2; i++) {
         const struct run_setting *mine = &a->params.items[i], *other = &b->params.items[i];
         if (strcmp(mine->name, other->name) == 0 && strcmp(mine->value, other->value) == 0)
             continue;
-        *last = strcmp(mine->name, other->name) == 0 ? mine->name : NULL;
+        *name = strcmp(mine->name, other->name) == 0 ? mine->name : NULL;
         count++;
     }
     return count;

@@ -588,40 +588,57 @@ static void table_print_sweep(struct table *table, const char *swept, const size
     table_grid(table, grid);
 }
 
-/* Those tables that differ from the first one in this parameter alone; true if it is the first of
- * them, and there are enough to be worth another table. */
-static bool table_sweep_of(const struct run_result *run, size_t first, const char *swept,
-                           size_t *firsts, size_t *count)
+/* Of the case's parameters, the one in which alone another differs; NULL: none, or several. */
+static size_t *table_count_for(size_t *counts, const struct run_case *c, const struct run_case *of)
 {
-    *count = 0;
-    for (size_t i = 0; i < run->cases_count; i++) {
-        if (compare_seen(run, i) || run->cases[i].trials_count == 0)
+    const char *differs = heading_difference(c, of);
+
+    for (size_t k = 0; differs != NULL && k < c->params.count; k++)
+        if (c->params.items[k].name == differs)
+            return &counts[k];
+    return NULL;
+}
+
+/* The tables that differ from the first one in one parameter alone, for each parameter: where the
+ * first one is the earliest of them, and there are enough to be worth another table. */
+static void table_print_sweeps_from(struct table *table, const size_t *firsts, size_t count,
+                                    size_t at)
+{
+    const struct run_case *cases = table->run->cases, *c = &cases[firsts[at]];
+    size_t *counts = calloc(c->params.count + 1, sizeof(*counts)), *of;
+    size_t *members = calloc(count, sizeof(*members)), used;
+
+    if (counts == NULL || members == NULL)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        if (i != at && (of = table_count_for(counts, c, &cases[firsts[i]])) != NULL)
+            *of += i < at ? count : 1; /* an earlier one: it is not for us to print */
+    for (size_t k = 0; k < c->params.count; k++) {
+        if (counts[k] + 1 < TABLE_SWEEP_LEAST || counts[k] >= count)
             continue;
-        const char *differs = heading_difference(&run->cases[first], &run->cases[i]);
-        if (i != first && (differs == NULL || strcmp(differs, swept) != 0))
-            continue;
-        if (i < first)
-            return false;
-        firsts[(*count)++] = i;
+        members[0] = firsts[at];
+        used = 1;
+        for (size_t i = at + 1; i < count; i++)
+            if (table_count_for(counts, c, &cases[firsts[i]]) == &counts[k])
+                members[used++] = firsts[i];
+        table_print_sweep(table, c->params.items[k].name, members, used);
     }
-    return *count >= TABLE_SWEEP_LEAST;
+    free(members);
+    free(counts);
 }
 
 static void table_print_sweeps(struct table *table)
 {
     const struct run_result *run = table->run;
-    size_t *firsts = calloc(run->cases_count + 1, sizeof(*firsts)), count;
+    size_t *firsts = calloc(run->cases_count + 1, sizeof(*firsts)), count = 0;
 
     if (firsts == NULL)
         abort();
-    for (size_t i = 0; i < run->cases_count; i++) {
-        const struct run_list *params = &run->cases[i].params;
-        if (compare_seen(run, i) || run->cases[i].trials_count == 0)
-            continue;
-        for (size_t k = 0; k < params->count; k++)
-            if (table_sweep_of(run, i, params->items[k].name, firsts, &count))
-                table_print_sweep(table, params->items[k].name, firsts, count);
-    }
+    for (size_t i = 0; i < run->cases_count; i++)
+        if (run->cases[i].trials_count > 0 && !compare_seen(run, i))
+            firsts[count++] = i;
+    for (size_t i = 0; i < count; i++)
+        table_print_sweeps_from(table, firsts, count, i);
     free(firsts);
 }
 

@@ -467,8 +467,8 @@ static void conn_timed_out(struct load_worker *worker, struct load_conn *conn)
     pump_close(&conn->pump, true);
 }
 
-/* Nothing has come for as long as an op may take. */
-static bool conn_is_silent(struct load_conn *conn, uint64_t now_ns)
+/* To be asked at each look of the timer: whether nothing has come for as long as an op may take. */
+static bool conn_look(struct load_conn *conn, uint64_t now_ns)
 {
     if (conn->heard_bytes != conn->pump.received_bytes) {
         conn->heard_bytes = conn->pump.received_bytes;
@@ -529,7 +529,7 @@ static void conn_timer(struct timer *timer, uint64_t now_ns)
             oldest_ns = conn->slots[i].sent_ns;
     if (oldest_ns == CLOCK_NEVER)
         return; /* idle: its next op sets the timer again */
-    bool silent = conn_is_silent(conn, now_ns);
+    bool silent = conn_look(conn, now_ns);
     if (oldest_ns + timeout_ns > now_ns)
         timer_set(&worker->timers, timer, oldest_ns + timeout_ns);
     else if (silent || !conn_cancel_late(worker, conn))

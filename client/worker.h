@@ -86,7 +86,6 @@ struct load_worker {
     enum load_phase phase;
     bool goes_on_at_once; /* an op that ends starts the next: a closed loop, kept connections */
     bool open_loop, by_count, reconnect;
-
     uint64_t window_ops, window_bytes;
     uint64_t ops_left; /* --ops */
     const struct load_config *config;

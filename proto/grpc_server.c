@@ -69,12 +69,16 @@ static void call_answer(struct grpc_call *call)
 uint8_t *grpc_call_reply(struct grpc_call *call, size_t size)
 {
     size_t whole = GRPC_PREFIX_BYTES + size;
-    uint64_t waits = call->stream.body_left;
     uint32_t most = grpc_call_worker(call)->limits.replies_bytes;
 
-    if (waits > 0 && waits + whole > most) {
+    /* Within an input nothing could be sent yet: what waited before it was not taken. */
+    if (call->replied_input != call->stream.h2->inputs) {
+        call->replied_input = call->stream.h2->inputs;
+        call->replies_waited = call->stream.body_left;
+    }
+    if (call->replies_waited >= most) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED,
-                         "answers of more than %u bytes that were not taken", most);
+                         "answers of %u bytes were not taken (--replies-max)", most);
         return NULL;
     }
     struct grpc_chunk *chunk = pool_take(call_pool(call), sizeof(*chunk) + whole);

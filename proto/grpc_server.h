@@ -57,7 +57,9 @@ enum grpc_metric {
 /* What a call may cost at most. */
 struct grpc_limits {
     uint32_t message_bytes; /* a request's message */
-    uint32_t replies_bytes; /* answers by grpc_call_reply that wait; a first one always may */
+    /* Answers by grpc_call_reply that have not been taken: with so many from before, what has come
+     * now is not answered. What one input asks for may wait beyond that. */
+    uint32_t replies_bytes;
 };
 
 struct grpc_worker {
@@ -95,6 +97,7 @@ struct grpc_call {
     struct grpc_call *timed_next, *timed_previous;
     /* The answer. */
     struct grpc_chunk *chunks, *chunks_last;
+    uint64_t replied_input, replies_waited; /* the input answered last; what waited before it */
     enum grpc_status status;
     char *text; /* of the status, percent-encoded; NULL: none */
     size_t text_size;

@@ -599,6 +599,7 @@ int h2_input(struct h2 *h2, const uint8_t *data, size_t size)
     if (r < 0)
         return r;
     h2->heard = true;
+    h2->inputs++;
     while (size > 0 && !h2->deaf) {
         size_t piece = size < slice ? size : slice;
         if (server)

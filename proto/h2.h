@@ -47,10 +47,9 @@ struct h2_options {
     uint32_t header_bytes;  /* of a header block, as RFC 9113 counts them */
     uint32_t continuations; /* frames of a header block */
     uint32_t resets_per_s;  /* streams that the other end resets, or makes us reset */
-    uint32_t
-        controls_per_s;    /* PING, SETTINGS, empty and unknown frames, idle WINDOW_UPDATEs, ... */
-    uint64_t handshake_ns; /* from the connection to the other end's SETTINGS */
-    uint64_t keepalive_ns; /* ask by PING after so long a silence; 0: never */
+    uint32_t controls_per_s; /* PING, SETTINGS, unknown and empty frames, idle WINDOW_UPDATEs */
+    uint64_t handshake_ns;   /* from the connection to the other end's SETTINGS */
+    uint64_t keepalive_ns;   /* ask by PING after so long a silence; 0: never */
     uint64_t keepalive_timeout_ns; /* ... and close when it is not answered within that */
     uint64_t stall_ns;   /* close when nothing that waits could be sent for so long; 0: never */
     uint64_t request_ns; /* server: from a request's first byte to its last; 0: for ever */
@@ -236,6 +235,7 @@ struct h2 {
     uint64_t heard_ns, greet_until_ns, ping_until_ns, counting_until_ns;
     bool stalled; /* flow control holds all that there is to send */
     uint64_t stalled_since_ns;
+    uint64_t inputs;   /* so far */
     uint64_t progress; /* grows with each output of what waits, and each that was taken */
     uint64_t look_ns, looked_progress;
     bool waited;        /* at the last look something was to be sent */

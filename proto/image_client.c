@@ -210,7 +210,7 @@ bool image_client_cancel(struct image_client *client, unsigned slot, const char 
 {
     struct image_call *call = &client->calls[slot];
 
-    if (call->stream.id == 0)
+    if (call->stream.id == 0 || call->failure != NULL)
         return false;
     call_fails(call, kind, "%s", text);
     return true;
@@ -450,8 +450,11 @@ static void call_status(struct image_call *call, const uint8_t *value, size_t va
     if (call->has_status)
         return;
     call->has_status = true;
-    if (!grpc_status_parse(value, value_size, &call->status))
-        call->status = GRPC_UNKNOWN;
+    if (grpc_status_parse(value, value_size, &call->status))
+        return;
+    call->status = GRPC_UNKNOWN;
+    if (call->failure == NULL)
+        snprintf(call->text, sizeof(call->text), "a grpc-status that is no number");
 }
 
 static void client_header(struct h2_stream *stream, const uint8_t *name, size_t name_size,
@@ -494,7 +497,7 @@ static const char *call_was_reset(struct image_call *call, uint32_t code)
         snprintf(call->text, sizeof(call->text), "the server reset the stream, code %u", code);
         return h2_error_kind(code);
     }
-    if (!h2->goaway) {
+    if (!h2->goaway || code != H2_REFUSED_STREAM) {
         snprintf(call->text, sizeof(call->text),
                  "the answer broke the rules of HTTP/2: it was reset with code %u", code);
         return "protocol";

@@ -82,7 +82,8 @@ void image_client_close(struct image_client *client);
 /* Begins an op on a free slot; the pump is to be kicked afterwards. */
 void image_client_ask(struct image_client *client, unsigned slot);
 /* Gives up an op that is under way: its stream is reset, the others go on, and failed() follows
- * from a later output. False: it has not begun on the connection, so that only that can end. */
+ * from a later output. False: it has not begun on the connection, or was given up before and cannot
+ * even say so; so that only the connection can end. */
 bool image_client_cancel(struct image_client *client, unsigned slot, const char *kind,
                          const char *text);
 

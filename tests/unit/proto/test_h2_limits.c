@@ -361,6 +361,24 @@ Test(h2_limits, answers_that_are_not_taken_end_a_stream_of_questions)
     cr_assert_eq(answer_status(1), GRPC_RESOURCE_EXHAUSTED);
 }
 
+/* All in one go: what they cost could not be sent meanwhile. */
+Test(h2_limits, questions_that_come_together_are_all_answered)
+{
+    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
+
+    frame(SETTINGS, 0, 0, "\0\4\x7f\xff\xff\xff", 6);
+    frame(WINDOW_UPDATE, 0, 0, "\x7f\xff\0\0", 4);
+    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+    frame(DATA, 0, 1, question + 2, sizeof(question) - 3);
+    for (unsigned i = 0; i < 400; i++)
+        frame(DATA, 0, 1, question, sizeof(question) - 1);
+    frame(DATA, END_STREAM, 1, "", 0);
+    feed();
+    cr_assert_eq(rig.side.err, 0);
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 0);
+    cr_assert_eq(answer_status(1), GRPC_OK);
+}
+
 Test(h2_limits, as_many_questions_as_one_likes_whose_answers_are_taken)
 {
     static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";

@@ -302,6 +302,24 @@ Test(image_answers, an_op_that_is_given_up_ends_alone, .timeout = 10)
     rig_close();
 }
 
+/* Its request waits for the server to let more streams be open, and what ends it with it. */
+Test(image_answers, an_op_cannot_be_given_up_twice, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    IMAGE(RIGHT);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    put_frame(in, SETTINGS, 0, 0, "\0\3\0\0\0\0", 6);
+    feed();
+    image_client_ask(&rig.client, 0);
+    side_pull(&rig.side);
+    cr_assert(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    side_pull(&rig.side);
+    cr_assert_eq(rig.heard.failed, 0, "nothing goes out");
+    cr_assert_not(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    rig_close();
+}
+
 Test(image_answers, an_op_that_waits_for_what_comes_before_cannot_be_given_up, .timeout = 10)
 {
     rig_open(&one_image);
