@@ -80,7 +80,8 @@ struct client_workload {
     /* Begins the op on a free slot; the pump is kicked by who calls. */
     void (*start)(void *state, unsigned slot, uint64_t op);
     /* An op is out of time: ends it alone, and tells by load_op_failed with this, at once or from
-     * within a later output. False, or NULL: only its connection can be ended, with all ops. */
+     * within a later output; asked again if it has not within --timeout. False, or NULL: only its
+     * connection can be ended, with all ops. */
     bool (*cancel)(void *state, unsigned slot, const char *kind, const char *example);
 };
 

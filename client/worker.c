@@ -488,14 +488,18 @@ static bool conn_cancel_late(struct load_worker *worker, struct load_conn *conn)
         return false;
     snprintf(example, sizeof(example), "no (whole) answer from %s within --timeout %.3gs",
              worker->address_text, (double)timeout_ns / NS_PER_S);
-    uint64_t next_ns = now_ns + timeout_ns; /* also of those that cannot even say so yet */
+    uint64_t next_ns = now_ns + timeout_ns;
     for (unsigned i = 0; i < worker->depth; i++) {
-        if (!conn->slots[i].busy)
+        struct load_slot *slot = &conn->slots[i];
+        if (!slot->busy)
             continue;
-        uint64_t late_ns = conn->slots[i].sent_ns + timeout_ns;
-        if (late_ns > now_ns)
-            next_ns = late_ns < next_ns ? late_ns : next_ns;
-        else if (!workload->cancel(conn->state, i, "timeout", example))
+        if (slot->sent_ns + timeout_ns > now_ns) {
+            if (slot->sent_ns + timeout_ns < next_ns)
+                next_ns = slot->sent_ns + timeout_ns;
+            continue;
+        }
+        slot->sent_ns = now_ns; /* so long it may take to say so: no figure is made of it now */
+        if (!workload->cancel(conn->state, i, "timeout", example))
             return false;
     }
     timer_set(&worker->timers, &conn->timer, next_ns);

@@ -31,6 +31,7 @@ struct image_call {
     struct gather message; /* of an answer that is taken as a whole */
     unsigned messages;
     uint64_t content_bytes;
+    bool cancelled;             /* by whom it was asked for */
     const char *failure;        /* kind */
     char text[IMAGE_TEXT_MOST]; /* what went wrong, or grpc-message */
 };
@@ -117,6 +118,7 @@ static void call_begin(struct image_call *call)
     call->messages = 0;
     call->content_bytes = 0;
     call->failure = NULL;
+    call->cancelled = false;
     call->text[0] = '\0';
     int r = h2_request(&client->h2, &call->stream, headers, sizeof(headers) / sizeof(*headers));
     /* The connection is used up, or its other end goes away: what it holds fails with it. */
@@ -210,9 +212,10 @@ bool image_client_cancel(struct image_client *client, unsigned slot, const char 
 {
     struct image_call *call = &client->calls[slot];
 
-    if (call->stream.id == 0 || call->failure != NULL)
+    if (call->stream.id == 0 || call->cancelled)
         return false;
-    call_fails(call, kind, "%s", text);
+    call->cancelled = true;
+    call_fails(call, kind, "%s", text); /* unless it has failed, and cannot say so yet */
     return true;
 }
 

@@ -285,6 +285,90 @@ Test(load, one_way_counts_what_was_acknowledged, .timeout = 60)
     }
 }
 
+/* --- ops that are out of time --- */
+
+/* Echo, but for two ops: the first of slot 0 and a later one of slot 1 never reach the server. */
+static struct {
+    const struct client_workload *echo;
+    struct load_conn *conn;
+    unsigned starts[4], cancels[4];
+    bool refuses; /* to give one up twice */
+} late;
+
+static int late_open(void *state, struct load_conn *conn, void *shared, const void *options,
+                     unsigned depth)
+{
+    late.conn = conn;
+    return late.echo->state_open(state, conn, shared, options, depth);
+}
+
+static void late_start(void *state, unsigned slot, uint64_t op)
+{
+    unsigned nth = ++late.starts[slot];
+
+    if ((slot == 0 && nth == 1) || (slot == 1 && nth == 20))
+        return;
+    if (slot == 1 && nth == 19)
+        sleep_until(clock_ns() + 30 * NS_PER_MS); /* so that the two are late one after the other */
+    late.echo->start(state, slot, op);
+}
+
+/* The first one cannot be told before the second one is late too. */
+static bool late_cancel(void *state, unsigned slot, const char *kind, const char *example)
+{
+    if (late.cancels[slot]++ > 0)
+        return !late.refuses;
+    if (slot == 0 || late.refuses)
+        return true;
+    load_op_failed(late.conn, 0, kind, example);
+    load_op_failed(late.conn, 1, kind, example);
+    return true;
+}
+
+static void late_run(struct rig *rig, bool refuses, const char *timeout)
+{
+    static struct client_workload workload;
+
+    rig_open(rig, "null", "connections=1", "depth=4", "ops=2000", timeout, NULL);
+    memset(&late, 0, sizeof(late));
+    late.echo = rig->load_config.workload;
+    late.refuses = refuses;
+    workload = *late.echo;
+    workload.state_open = late_open;
+    workload.start = late_start;
+    workload.cancel = late_cancel;
+    rig->load_config.workload = &workload;
+    rig_start(rig);
+    rig_run(rig, 0);
+    rig_finish(rig);
+}
+
+/* Though the timer looks again when the second one is late, a moment later. */
+Test(load, a_late_op_is_given_up_once_and_has_its_time_to_say_so, .timeout = 60)
+{
+    struct rig rig;
+
+    late_run(&rig, false, "timeout=2s");
+    cr_assert_eq(late.cancels[0], 1);
+    cr_assert_eq(late.cancels[1], 1);
+    cr_assert_eq(rig.record.ops, 1998, "%lu", (unsigned long)rig.record.ops);
+    cr_assert_eq(errors(&rig), 2);
+    cr_assert_str_eq(rig.record.errors[0]->kind, "timeout");
+    rig_close(&rig);
+}
+
+/* Then it is the connection that ends, with all that is under way, and another one goes on. */
+Test(load, a_late_op_that_never_says_so_ends_its_connection, .timeout = 60)
+{
+    struct rig rig;
+
+    late_run(&rig, true, "timeout=200ms");
+    cr_assert_eq(rig.record.ops + errors(&rig), 2000, "%lu", (unsigned long)rig.record.ops);
+    cr_assert_geq(errors(&rig), 2);
+    cr_assert_str_eq(rig.record.errors[0]->kind, "timeout");
+    rig_close(&rig);
+}
+
 Test(load, an_open_loop_sends_what_was_scheduled, .timeout = 60)
 {
     struct rig rig;
