@@ -83,9 +83,10 @@ static void heading_load(struct heading *h, const struct run_case *c)
         heading_add(h, "%s connection%s", connections, strcmp(connections, "1") == 0 ? "" : "s");
     if (depth != NULL)
         heading_add(h, "depth %s", depth);
+    /* Without a rate it is what the table's rows differ in. */
     if (rate != NULL && c->asked_ops_per_s > 0)
         heading_add(h, "open loop of %s ops/s (%s)", rate, arrival == NULL ? "?" : arrival);
-    else
+    else if (rate != NULL)
         heading_add(h, "closed loop");
     if (heading_is_set(c, "reconnect"))
         heading_add(h, "a connection an op");

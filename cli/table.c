@@ -177,7 +177,8 @@ static struct table_columns table_heading(struct grid *grid, const struct compar
                                           const char *swept)
 {
     const struct run_case *first = group->cases[0];
-    bool one_way = heading_is_set(first, "one-way"), open = first->asked_ops_per_s > 0;
+    bool one_way = heading_is_set(first, "one-way");
+    bool open = first->asked_ops_per_s > 0 || (swept != NULL && strcmp(swept, "rate") == 0);
     struct table_columns at = table_add_columns(grid, first, swept);
     unsigned row = grid_row(grid);
 

@@ -85,6 +85,8 @@ void hist_reset(struct hist *h)
 
 void hist_batch_flush(struct hist_batch *batch, struct hist *h)
 {
+    /* Values of 32 bits are within the range: what hist_record does for each but its count is done
+     * once for all. */
     unsigned count = batch->count;
     uint32_t min = UINT32_MAX, max = 0;
 

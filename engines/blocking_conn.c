@@ -408,7 +408,7 @@ static uint64_t blocking_handle(const struct blocking_engine *e)
     return (uint64_t)e->generation << 32 | 1;
 }
 
-/* The connection, if the handle is its own and it can still be asked for something. */
+/* The connection, if the handle is its own; NULL: stale. */
 static struct blocking_conn *blocking_find_any(struct blocking_engine *e, uint64_t handle)
 {
     return e->conn.state != BLOCKING_NONE && handle == blocking_handle(e) ? &e->conn : NULL;

@@ -36,8 +36,8 @@ struct member {
     Lab__Record *record;
     Lab__Finished *finished;
     Lab__Failure *failure;
-    bool gone;                  /* its channel ended, or broke */
     char *note;                 /* what it has to tell the user; the first counts */
+    bool gone;                  /* its channel ended, or broke */
     bool broke;                 /* it sent what is no message */
     struct lab_error complaint; /* ... why not; "" if that is not known */
     bool elsewhere;             /* on another host, for all that is known */

@@ -424,28 +424,24 @@ static void mark_side(const struct judge *j, const char *side, const struct run_
     }
 }
 
-/* What a side itself wants to be known. */
-static void mark_note(const struct judge *j, const char *side, const struct run_process *process)
-{
-    if (process->note != NULL)
-        watermark(j, "note", "%s: %s", side, process->note);
-}
-
 /* Processes of a side are alike: the first one speaks for them. */
-static void mark_notes(const struct judge *j)
+static void mark_sides(const struct judge *j)
 {
-    if (j->trial->clients_count > 0)
-        mark_note(j, "client", &j->trial->clients[0]);
-    if (j->trial->servers_count > 0)
-        mark_note(j, "server", &j->trial->servers[0]);
-}
+    const struct run_trial *trial = j->trial;
+    const struct {
+        const char *name;
+        const struct run_process *processes;
+        size_t count;
+    } sides[] = {{"client", trial->clients, trial->clients_count},
+                 {"server", trial->servers, trial->servers_count}};
 
-static void mark_capabilities(const struct judge *j)
-{
-    if (j->trial->clients_count > 0)
-        mark_side(j, "client", &j->trial->clients[0]);
-    if (j->trial->servers_count > 0)
-        mark_side(j, "server", &j->trial->servers[0]);
+    for (size_t i = 0; i < sizeof(sides) / sizeof(sides[0]); i++) {
+        if (sides[i].count == 0)
+            continue;
+        mark_side(j, sides[i].name, &sides[i].processes[0]);
+        if (sides[i].processes[0].note != NULL)
+            watermark(j, "note", "%s: %s", sides[i].name, sides[i].processes[0].note);
+    }
 }
 
 static void mark_drops(const struct judge *j)
@@ -462,9 +458,9 @@ void verdict_judge(const struct run_case *c, struct run_trial *trial,
                    const struct verdict_facts *facts)
 {
     static void (*const checks[])(const struct judge *) = {
-        judge_errors,      judge_generator, judge_overloaded, judge_unstable, judge_disturbed,
-        judge_too_short,   mark_place,      mark_link,        mark_pacing,    mark_clocks,
-        mark_capabilities, mark_drops,      mark_notes,
+        judge_errors,    judge_generator, judge_overloaded, judge_unstable,
+        judge_disturbed, judge_too_short, mark_place,       mark_link,
+        mark_pacing,     mark_clocks,     mark_sides,       mark_drops,
     };
     const struct judge judge = {c, trial, facts};
 

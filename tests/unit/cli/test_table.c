@@ -353,6 +353,29 @@ Test(table, a_parameter_that_was_swept_is_one_table_more)
     run_result_free(&run);
 }
 
+/* From no rate, which is a closed loop, to an open one. */
+Test(table, a_rate_that_was_swept_says_no_loop)
+{
+    static const char *const rates[] = {"0", "10k", "20k"};
+    struct run_result run = fake_run();
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct run_case *c = fake_case(&run, "epoll", "lo");
+        fake_param(c, "rate", rates[i]);
+        c->asked_ops_per_s = 10000 * i;
+        fake_measured(c, 50000);
+    }
+    char *text = fake_table(&run, 0);
+    says(text, "echo  64 B, 32 connections, depth 1, kept connections\nrate  engine");
+    const char *sweep = strstr(text, "\nrate  engine");
+    cr_assert_not_null(sweep);
+    says(sweep, "slip p99");
+    says(sweep, "\n   0  epoll");
+    says(sweep, "\n 20k  epoll");
+    free(text);
+    run_result_free(&run);
+}
+
 /* Two parameters at once: which of them made the difference, nobody can tell. */
 Test(table, two_parameters_that_change_together_are_no_sweep)
 {
