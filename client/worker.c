@@ -183,13 +183,24 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uin
     return now_ns;
 }
 
+/* What was due in an open loop's window and failed stays in the latency, with its age: else those
+ * that took too long would make the others look good. */
+static void op_fails(struct load_worker *worker, struct load_conn *conn, unsigned slot)
+{
+    uint64_t intended_ns = conn->slots[slot].intended_ns;
+
+    if (worker->open_loop && in_window(worker, intended_ns))
+        hist_record(worker->latency, worker->now_ns - intended_ns);
+    op_ends(worker, conn, slot);
+}
+
 void load_op_failed(struct load_conn *conn, unsigned slot, const char *kind, const char *example)
 {
     struct load_worker *worker = conn->worker;
 
     worker->now_ns = clock_ns();
     worker_error(worker, kind, 1, example);
-    op_ends(worker, conn, slot);
+    op_fails(worker, conn, slot);
     if (worker->config->options.reconnect)
         conn_leave(worker, conn);
     else
@@ -287,15 +298,9 @@ static void conn_lose_ops(struct load_worker *worker, struct load_conn *conn, co
 {
     unsigned lost = conn->busy;
 
-    for (unsigned i = 0; i < worker->depth && conn->busy > 0; i++) {
-        struct load_slot *slot = &conn->slots[i];
-        if (!slot->busy)
-            continue;
-        /* What was due in the window and failed stays in the latency, with its age. */
-        if (worker->open_loop && in_window(worker, slot->intended_ns))
-            hist_record(worker->latency, worker->now_ns - slot->intended_ns);
-        op_ends(worker, conn, i);
-    }
+    for (unsigned i = 0; i < worker->depth && conn->busy > 0; i++)
+        if (conn->slots[i].busy)
+            op_fails(worker, conn, i);
     worker_error(worker, kind, lost > 0 ? lost : 1, example);
 }
 

@@ -287,12 +287,13 @@ Test(load, one_way_counts_what_was_acknowledged, .timeout = 60)
 
 /* --- ops that are out of time --- */
 
-/* Echo, but for two ops: the first of slot 0 and a later one of slot 1 never reach the server. */
+/* Echo, but for two ops: one of slot 0 and a later one of slot 1 never reach the server. */
 static struct {
     const struct client_workload *echo;
     struct load_conn *conn;
     unsigned starts[4], cancels[4];
-    bool refuses; /* to give one up twice */
+    unsigned good; /* ops of a slot before that */
+    bool refuses;  /* to give one up twice */
 } late;
 
 static int late_open(void *state, struct load_conn *conn, void *shared, const void *options,
@@ -304,12 +305,14 @@ static int late_open(void *state, struct load_conn *conn, void *shared, const vo
 
 static void late_start(void *state, unsigned slot, uint64_t op)
 {
-    unsigned nth = ++late.starts[slot];
+    unsigned nth = late.starts[slot]++;
 
-    if ((slot == 0 && nth == 1) || (slot == 1 && nth == 20))
+    if ((slot == 0 && nth == late.good) || (slot == 1 && nth == late.good + 20))
         return;
-    if (slot == 1 && nth == 19)
+    if (slot == 1 && nth == late.good + 19)
         sleep_until(clock_ns() + 30 * NS_PER_MS); /* so that the two are late one after the other */
+    if (slot > 1 && late.refuses)
+        sleep_until(clock_ns() + NS_PER_MS); /* so that others are answered all the while */
     late.echo->start(state, slot, op);
 }
 
@@ -325,21 +328,23 @@ static bool late_cancel(void *state, unsigned slot, const char *kind, const char
     return true;
 }
 
-static void late_run(struct rig *rig, bool refuses, const char *timeout)
+static void late_run(struct rig *rig, bool refuses, const char *timeout, const char *more)
 {
     static struct client_workload workload;
 
-    rig_open(rig, "null", "connections=1", "depth=4", "ops=2000", timeout, NULL);
+    rig_open(rig, "null", "connections=1", "depth=4", timeout, more, NULL);
     memset(&late, 0, sizeof(late));
     late.echo = rig->load_config.workload;
     late.refuses = refuses;
+    /* Within the window, which begins 50 ms after the first op: the 100th of each is due at 200. */
+    late.good = rig->load_config.options.rate > 0 ? 100 : 0;
     workload = *late.echo;
     workload.state_open = late_open;
     workload.start = late_start;
     workload.cancel = late_cancel;
     rig->load_config.workload = &workload;
     rig_start(rig);
-    rig_run(rig, 0);
+    rig_run(rig, rig->load_config.options.rate > 0 ? 700 * NS_PER_MS : 0);
     rig_finish(rig);
 }
 
@@ -348,7 +353,7 @@ Test(load, a_late_op_is_given_up_once_and_has_its_time_to_say_so, .timeout = 60)
 {
     struct rig rig;
 
-    late_run(&rig, false, "timeout=2s");
+    late_run(&rig, false, "timeout=2s", "ops=2000");
     cr_assert_eq(late.cancels[0], 1);
     cr_assert_eq(late.cancels[1], 1);
     cr_assert_eq(rig.record.ops, 1998, "%lu", (unsigned long)rig.record.ops);
@@ -357,15 +362,28 @@ Test(load, a_late_op_is_given_up_once_and_has_its_time_to_say_so, .timeout = 60)
     rig_close(&rig);
 }
 
-/* Then it is the connection that ends, with all that is under way, and another one goes on. */
+/* Then it is the connection that ends, though others are answered on it; and another one goes on.
+ */
 Test(load, a_late_op_that_never_says_so_ends_its_connection, .timeout = 60)
 {
     struct rig rig;
 
-    late_run(&rig, true, "timeout=200ms");
+    late_run(&rig, true, "timeout=200ms", "ops=2000");
+    cr_assert_eq(late.cancels[0], 2);
     cr_assert_eq(rig.record.ops + errors(&rig), 2000, "%lu", (unsigned long)rig.record.ops);
     cr_assert_geq(errors(&rig), 2);
     cr_assert_str_eq(rig.record.errors[0]->kind, "timeout");
+    rig_close(&rig);
+}
+
+/* An op that took for ever is the longest of all, not none. */
+Test(load, a_late_op_of_an_open_loop_stays_in_the_latency, .timeout = 60)
+{
+    struct rig rig;
+
+    late_run(&rig, false, "timeout=300ms", "rate=2000");
+    cr_assert_eq(errors(&rig), 2);
+    cr_assert_eq(histogram_count(&rig, "latency_ns"), rig.record.scheduled);
     rig_close(&rig);
 }
 
