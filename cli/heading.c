@@ -88,6 +88,8 @@ static void heading_load(struct heading *h, const struct run_case *c)
         heading_add(h, "open loop of %s ops/s (%s)", rate, arrival == NULL ? "?" : arrival);
     else if (rate != NULL)
         heading_add(h, "closed loop");
+    else if (arrival != NULL)
+        heading_add(h, "arrival %s", arrival);
     if (heading_is_set(c, "reconnect"))
         heading_add(h, "a connection an op");
     else

@@ -366,7 +366,8 @@ Test(table, a_rate_that_was_swept_says_no_loop)
         fake_measured(c, 50000);
     }
     char *text = fake_table(&run, 0);
-    says(text, "echo  64 B, 32 connections, depth 1, kept connections\nrate  engine");
+    says(text, "echo  64 B, 32 connections, depth 1, arrival constant, kept connections\n"
+               "rate  engine");
     const char *sweep = strstr(text, "\nrate  engine");
     cr_assert_not_null(sweep);
     says(sweep, "slip p99");

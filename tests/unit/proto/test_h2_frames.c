@@ -401,6 +401,12 @@ Test(h2_frames, s6_7_ping_is_answered_with_its_own_bytes)
     cr_assert_arr_eq(got.payload, "12345678", 8);
 }
 
+Test(h2_frames, s6_8_goaway_too_short_is_frame_size_error)
+{
+    frame(GOAWAY, 0, 0, "\0\0\0\0\0\0\0", 7);
+    ends_with(6);
+}
+
 Test(h2_frames, s6_8_goaway_on_a_stream_is_protocol_error)
 {
     frame(GOAWAY, 0, 1, "\0\0\0\0\0\0\0\0", 8);
@@ -453,6 +459,34 @@ Test(h2_frames, s6_9_1_more_data_than_the_window_is_flow_control_error)
     frame(DATA, 0, 1, data, sizeof(data));
     feed();
     cr_assert(last_goaway(&rig.side) == 3 || last_reset(&rig.side, NULL) == 3);
+}
+
+/* The RFC ends the connection; the library resets the streams whose windows overflow, with the same
+ * code, and tells nobody of the change before it has made it. */
+Test(h2_frames, s6_9_2_settings_that_overflow_a_streams_window_are_flow_control_error)
+{
+    open_stream(1);
+    frame(WINDOW_UPDATE, 0, 1, "\x7f\xff\0\0", 4);
+    frame(SETTINGS, 0, 0, "\0\4\0\2\0\0", 6);
+    resets_with(3);
+}
+
+Test(h2_frames, s6_10_continuation_on_no_stream_is_protocol_error)
+{
+    frame(HEADERS, 0, 1, "\x82", 1);
+    frame(CONTINUATION, END_HEADERS, 0, "\x84", 1);
+    ends_with(1);
+}
+
+Test(h2_frames, s8_1_1_less_data_than_content_length_is_malformed)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+    put_request_fields(block, LIST);
+    put_field(block, "content-length", "6");
+    frame(HEADERS, END_HEADERS, 1, (const char *)block->data, block->size);
+    frame(DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
+    free(block);
+    resets_with(1);
 }
 
 Test(h2_frames, s6_10_continuation_after_the_block_is_protocol_error)

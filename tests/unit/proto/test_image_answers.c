@@ -265,6 +265,59 @@ Test(image_answers, an_op_that_is_given_up_ends_alone, .timeout = 10)
     rig_close();
 }
 
+static void keep(struct buf *buf)
+{
+}
+
+/* What it failed by counts, though nobody could be told before it was late as well. */
+Test(image_answers, an_op_that_has_failed_keeps_its_kind_when_it_is_given_up, .timeout = 10)
+{
+    begin_image();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, "HTTP/1.1 200", 12);
+    struct buf buf = {.data = in->data, .size = (uint32_t)in->size, .refs = 1, .release = keep};
+    cr_assert_geq(image_client_proto.input(&rig.client, &buf), 0); /* and nothing goes out */
+    cr_assert(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    cr_assert_not(image_client_cancel(&rig.client, 0, "timeout", "too late"));
+    in->size = 0;
+    side_pull(&rig.side);
+    cr_assert_str_eq(rig.heard.kind, "malformed");
+    rig_close();
+}
+
+/* The connection is the server's fault. */
+static void ends_the_connection(long code)
+{
+    const size_t before = rig.side.out_size;
+    struct frame got;
+    long said = -1;
+
+    feed();
+    cr_assert(rig.side.closed || rig.side.err < 0);
+    const uint8_t *at = rig.side.out + before;
+    while (next_frame(&at, rig.side.out + rig.side.out_size, &got))
+        if (got.type == GOAWAY)
+            said = got.payload[7];
+    cr_assert_eq(said, code, "GOAWAY %ld", said);
+    cr_assert_eq(rig.heard.done, 0);
+    rig_close();
+}
+
+/* RFC 9113, 8.4 and 6.5.2: what a server never may, since push was switched off. */
+Test(image_answers, a_push_is_protocol_error, .timeout = 10)
+{
+    begin_image();
+    put_frame(in, 5, END_HEADERS, OP, "\0\0\0\2\x82", 5);
+    ends_the_connection(1);
+}
+
+Test(image_answers, a_server_that_enables_push_is_protocol_error, .timeout = 10)
+{
+    begin_image();
+    put_frame(in, SETTINGS, 0, 0, "\0\2\0\0\0\1", 6);
+    ends_the_connection(1);
+}
+
 /* Its request waits for the server to let more streams be open, and what ends it with it. */
 Test(image_answers, an_op_cannot_be_given_up_twice, .timeout = 10)
 {
