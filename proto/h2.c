@@ -206,6 +206,30 @@ static void begin_data(struct h2 *h2, const nghttp2_frame_hd *hd)
         h2_held_arrives(h2, stream, hd->length);
 }
 
+/* RFC 9113, 6.9.2: the widest window must bear the change. Noted before, since the library resets
+ * the streams that do not, and goes on. */
+static void begin_settings_frame(struct h2 *h2)
+{
+    h2->send_window_first =
+        nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE);
+    h2->send_window_most = 0;
+    for (const struct h2_stream *stream = h2->streams; stream != NULL; stream = stream->next) {
+        int32_t bytes = nghttp2_session_get_stream_remote_window_size(h2->session, stream->id);
+        if (bytes > h2->send_window_most)
+            h2->send_window_most = bytes;
+    }
+}
+
+static void check_send_windows(struct h2 *h2, const nghttp2_settings *settings)
+{
+    for (size_t i = 0; i < settings->niv; i++) {
+        int64_t grown = (int64_t)settings->iv[i].value - h2->send_window_first;
+        if (settings->iv[i].settings_id == NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE &&
+            h2->send_window_most + grown > INT32_MAX)
+            h2_fail(h2, NGHTTP2_FLOW_CONTROL_ERROR, H2_CLOSED_PROTOCOL);
+    }
+}
+
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
 {
     struct h2 *h2 = user;
@@ -220,6 +244,8 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         h2_numbers_headers(h2, hd);
     } else if (hd->type == NGHTTP2_DATA) {
         begin_data(h2, hd);
+    } else if (hd->type == NGHTTP2_SETTINGS) {
+        begin_settings_frame(h2);
     } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);
     } else if (hd->type == NGHTTP2_PRIORITY) {
@@ -302,6 +328,7 @@ static void received_settings(struct h2 *h2, const nghttp2_frame *frame)
         return;
     h2->greeted = true;
     h2_count_control(h2);
+    check_send_windows(h2, &frame->settings);
 }
 
 static void received_ping(struct h2 *h2, const nghttp2_frame *frame)

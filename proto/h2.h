@@ -235,7 +235,10 @@ struct h2 {
     uint64_t heard_ns, greet_until_ns, ping_until_ns, counting_until_ns;
     bool stalled; /* flow control holds all that there is to send */
     uint64_t stalled_since_ns;
-    uint64_t inputs;   /* so far */
+    uint64_t inputs; /* so far */
+    /* As SETTINGS began to come: what streams begin with, and the widest window of any. */
+    uint32_t send_window_first;
+    int32_t send_window_most;
     uint64_t progress; /* grows with each output of what waits, and each that was taken */
     uint64_t look_ns, looked_progress;
     bool waited;        /* at the last look something was to be sent */

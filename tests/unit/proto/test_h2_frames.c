@@ -461,14 +461,24 @@ Test(h2_frames, s6_9_1_more_data_than_the_window_is_flow_control_error)
     cr_assert(last_goaway(&rig.side) == 3 || last_reset(&rig.side, NULL) == 3);
 }
 
-/* The RFC ends the connection; the library resets the streams whose windows overflow, with the same
- * code, and tells nobody of the change before it has made it. */
 Test(h2_frames, s6_9_2_settings_that_overflow_a_streams_window_are_flow_control_error)
 {
     open_stream(1);
     frame(WINDOW_UPDATE, 0, 1, "\x7f\xff\0\0", 4);
     frame(SETTINGS, 0, 0, "\0\4\0\2\0\0", 6);
-    resets_with(3);
+    ends_with(3);
+}
+
+Test(h2_frames, s6_9_2_settings_that_a_streams_window_just_bears_are_fine)
+{
+    open_stream(1);
+    frame(WINDOW_UPDATE, 0, 1, "\x7f\xfd\xff\xff", 4); /* 2^31 - 1 with what follows */
+    frame(SETTINGS, 0, 0, "\0\4\0\2\0\0", 6);
+    frame(DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
+    feed();
+    cr_assert_eq(rig.side.err, 0);
+    cr_assert_eq(last_goaway(&rig.side), -1, "GOAWAY %ld", last_goaway(&rig.side));
+    cr_assert_eq(count_frames(&rig.side, DATA), 1);
 }
 
 Test(h2_frames, s6_10_continuation_on_no_stream_is_protocol_error)
