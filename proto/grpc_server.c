@@ -22,6 +22,11 @@ static struct grpc_call *call_of(struct h2_stream *stream)
     return (struct grpc_call *)stream;
 }
 
+static struct grpc_server *server_of(struct grpc_call *call)
+{
+    return (struct grpc_server *)call->stream.h2;
+}
+
 static struct pool *call_pool(struct grpc_call *call)
 {
     return &call->stream.h2->worker->pool;
@@ -66,19 +71,30 @@ static void call_answer(struct grpc_call *call)
         h2_reset(&call->stream, H2_INTERNAL_ERROR);
 }
 
+/* A call of one question cannot cost much. Within an input nothing could be sent yet: what waited
+ * before it was not taken, what it asks for beside that may well be. */
+static bool replies_are_too_many(struct grpc_call *call)
+{
+    struct grpc_server *server = server_of(call);
+    uint64_t most = grpc_call_worker(call)->limits.replies_bytes;
+
+    if (server->replies_input != server->h2.inputs) {
+        server->replies_input = server->h2.inputs;
+        server->replies_before = server->replies_bytes;
+    }
+    return call->method->streams_request &&
+           (server->replies_before >= most || server->replies_bytes >= most * GRPC_REPLIES_AT_ONCE);
+}
+
 uint8_t *grpc_call_reply(struct grpc_call *call, size_t size)
 {
     size_t whole = GRPC_PREFIX_BYTES + size;
-    uint32_t most = grpc_call_worker(call)->limits.replies_bytes;
 
-    /* Within an input nothing could be sent yet: what waited before it was not taken. */
-    if (call->replied_input != call->stream.h2->inputs) {
-        call->replied_input = call->stream.h2->inputs;
-        call->replies_waited = call->stream.body_left;
-    }
-    if (call->replies_waited >= most) {
+    if (replies_are_too_many(call)) {
         grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED,
-                         "answers of %u bytes were not taken (--replies-max)", most);
+                         "answers of %llu bytes wait to be taken (--replies-max %u)",
+                         (unsigned long long)server_of(call)->replies_bytes,
+                         grpc_call_worker(call)->limits.replies_bytes);
         return NULL;
     }
     struct grpc_chunk *chunk = pool_take(call_pool(call), sizeof(*chunk) + whole);
@@ -93,6 +109,7 @@ uint8_t *grpc_call_reply(struct grpc_call *call, size_t size)
     else
         call->chunks = chunk;
     call->chunks_last = chunk;
+    server_of(call)->replies_bytes += whole;
     call_answer(call);
     h2_body_add(&call->stream, whole);
     return grpc_put_prefix(chunk->bytes, (uint32_t)size);
@@ -200,7 +217,7 @@ static void server_header(struct h2_stream *stream, const uint8_t *name, size_t 
 
 static void call_time(struct grpc_call *call)
 {
-    struct grpc_server *server = (struct grpc_server *)call->stream.h2;
+    struct grpc_server *server = server_of(call);
 
     call->timed_next = server->timed;
     if (server->timed != NULL)
@@ -320,6 +337,7 @@ static void server_piece(struct h2_stream *stream, struct h2_piece *piece)
         return;
     }
     *piece = (struct h2_piece){.data = chunk->bytes, .size = chunk->size};
+    server_of(call)->replies_bytes -= chunk->size;
     chunk->size = 0;
 }
 
@@ -334,7 +352,7 @@ static void server_trailers(struct h2_stream *stream)
 
 static void call_untime(struct grpc_call *call)
 {
-    struct grpc_server *server = (struct grpc_server *)call->stream.h2;
+    struct grpc_server *server = server_of(call);
 
     if (call->timed_previous != NULL)
         call->timed_previous->timed_next = call->timed_next;
@@ -357,6 +375,7 @@ static void server_closed(struct h2_stream *stream, uint32_t code)
     while (call->chunks != NULL) {
         struct grpc_chunk *chunk = call->chunks;
         call->chunks = chunk->next;
+        server_of(call)->replies_bytes -= chunk->size;
         pool_give(pool, chunk);
     }
     gather_free(&call->message, pool);
@@ -393,7 +412,7 @@ void grpc_worker_close(struct grpc_worker *worker)
 
 void grpc_server_open(struct grpc_server *server, struct grpc_worker *worker)
 {
-    server->timed = NULL;
+    *server = (struct grpc_server){0};
     h2_open(&server->h2, &worker->h2);
 }
 
@@ -401,6 +420,7 @@ void grpc_server_reset(struct grpc_server *server)
 {
     h2_end(&server->h2);
     server->timed = NULL;
+    server->replies_bytes = server->replies_before = server->replies_input = 0;
 }
 
 static int server_input(void *state, struct buf *buf)

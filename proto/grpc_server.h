@@ -10,7 +10,8 @@
 #include "proto/grpc.h"
 #include "proto/h2.h"
 
-#define GRPC_PATH_MOST 127u
+#define GRPC_PATH_MOST       127u
+#define GRPC_REPLIES_AT_ONCE 16u
 
 struct grpc_call;
 
@@ -57,8 +58,8 @@ enum grpc_metric {
 /* What a call may cost at most. */
 struct grpc_limits {
     uint32_t message_bytes; /* a request's message */
-    /* Answers by grpc_call_reply that have not been taken: with so many from before, what has come
-     * now is not answered. What one input asks for may wait beyond that. */
+    /* Answers that a connection has not taken: with so many from before, no more is answered of a
+     * stream of questions. What one input asks for may be GRPC_REPLIES_AT_ONCE times as much. */
     uint32_t replies_bytes;
 };
 
@@ -76,6 +77,9 @@ void grpc_worker_close(struct grpc_worker *worker);
 struct grpc_server {
     struct h2 h2;            /* first */
     struct grpc_call *timed; /* calls that brought a time-out */
+    /* By grpc_call_reply, of all calls, and not taken: bytes now, and before the last input that
+     * asked for some. */
+    uint64_t replies_bytes, replies_before, replies_input;
 };
 extern const struct proto_ops grpc_server_proto; /* its state: struct grpc_server */
 void grpc_server_open(struct grpc_server *server, struct grpc_worker *worker);
@@ -97,7 +101,6 @@ struct grpc_call {
     struct grpc_call *timed_next, *timed_previous;
     /* The answer. */
     struct grpc_chunk *chunks, *chunks_last;
-    uint64_t replied_input, replies_waited; /* the input answered last; what waited before it */
     enum grpc_status status;
     char *text; /* of the status, percent-encoded; NULL: none */
     size_t text_size;

@@ -73,7 +73,8 @@ static const struct option_def image_options[] = {
      .fallback = "64KiB",
      .min = 1,
      .max = 64u << 20,
-     .help = "answers of a call of many messages that wait to be taken; more fail it",
+     .help = "answers of a connection's calls of many messages that wait to be taken; more fail "
+             "the call",
      OF_LIMITS},
     {.name = "headers-max",
      .type = OPTION_SIZE,

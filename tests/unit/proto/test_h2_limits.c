@@ -335,15 +335,25 @@ Test(h2_limits, calls_whose_answers_are_not_read_cost_4_bytes_a_name)
                   (unsigned long long)grown);
 }
 
+#define REFLECTION "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
+
+/* A stream that asks so often, in one go. */
+static void ask(uint32_t stream, unsigned times)
+{
+    begin_call(stream, REFLECTION);
+    frame(DATA, 0, stream, question + 2, sizeof(question) - 3); /* two bytes have come */
+    for (unsigned i = 1; i < times; i++)
+        frame(DATA, 0, stream, question, sizeof(question) - 1);
+}
+
 /* Answers are longer than what asks for them, which our window lets through. */
 Test(h2_limits, answers_that_are_not_taken_end_a_stream_of_questions)
 {
-    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
     uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
 
     frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
-    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
-    frame(DATA, 0, 1, question + 2, sizeof(question) - 3); /* two bytes have come */
+    ask(1, 1);
     for (unsigned i = 0; i < 400; i++) {
         frame(DATA, 0, 1, question, sizeof(question) - 1);
         feed();
@@ -364,14 +374,9 @@ Test(h2_limits, answers_that_are_not_taken_end_a_stream_of_questions)
 /* All in one go: what they cost could not be sent meanwhile. */
 Test(h2_limits, questions_that_come_together_are_all_answered)
 {
-    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
-
     frame(SETTINGS, 0, 0, "\0\4\x7f\xff\xff\xff", 6);
     frame(WINDOW_UPDATE, 0, 0, "\x7f\xff\0\0", 4);
-    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
-    frame(DATA, 0, 1, question + 2, sizeof(question) - 3);
-    for (unsigned i = 0; i < 400; i++)
-        frame(DATA, 0, 1, question, sizeof(question) - 1);
+    ask(1, 400);
     frame(DATA, END_STREAM, 1, "", 0);
     feed();
     cr_assert_eq(rig.side.err, 0);
@@ -379,12 +384,42 @@ Test(h2_limits, questions_that_come_together_are_all_answered)
     cr_assert_eq(answer_status(1), GRPC_OK);
 }
 
+/* Many streams do not make it more, nor does asking for it in one go. */
+Test(h2_limits, answers_that_are_not_taken_are_bounded_for_a_connection)
+{
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+    for (uint32_t stream = 1; stream < 40; stream += 2) {
+        ask(stream, 60);
+        feed();
+    }
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 19);
+    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
+    cr_assert_leq(grown, 1u << 20, "%llu bytes", (unsigned long long)grown);
+    /* Whoever asks for one thing is answered all the same. */
+    begin_call(41, "/grpc.health.v1.Health/Check");
+    frame(DATA, END_STREAM, 41, "\0\0\0", 3);
+    feed();
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 19);
+}
+
+Test(h2_limits, one_input_asks_for_no_more_than_16_times_as_much)
+{
+    uint64_t before = rig.worker.grpc.h2.pool.system_bytes;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+    ask(1, 3000);
+    feed();
+    cr_assert_eq(rig.side.err, 0);
+    cr_assert_eq(server_count(&rig, GRPC_FAILED), 1);
+    uint64_t grown = rig.worker.grpc.h2.pool.system_bytes - before;
+    cr_assert_leq(grown, 3u << 20, "%llu bytes", (unsigned long long)grown);
+}
+
 Test(h2_limits, as_many_questions_as_one_likes_whose_answers_are_taken)
 {
-    static const char question[] = "\0\0\0\0\x1b\x1a\x19proto/reflection_v1.proto";
-
-    begin_call(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
-    frame(DATA, 0, 1, question + 2, sizeof(question) - 3);
+    ask(1, 1);
     for (unsigned i = 0; i < 400; i++) {
         frame(DATA, 0, 1, question, sizeof(question) - 1);
         frame(WINDOW_UPDATE, 0, 1, "\0\0\x10\0", 4);
