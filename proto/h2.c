@@ -420,11 +420,16 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* A stream that the other end makes us reset costs as much as one that it resets itself. */
+/* A stream that the other end makes us reset costs as much as one that it resets itself, and more
+ * where it does not take what we have to say of it. */
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
                             void *user)
 {
-    count_reset(user);
+    struct h2 *h2 = user;
+
+    count_reset(h2);
+    if (h2->worker->options.server && ++h2->resets_waiting > h2->worker->options.resets_per_s)
+        h2_fail(h2, NGHTTP2_ENHANCE_YOUR_CALM, H2_CLOSED_RESETS);
     return 0;
 }
 
@@ -435,6 +440,8 @@ static void server_sent(struct h2 *h2, const nghttp2_frame *frame)
     /* The library sends a PING before all else that waits: not before the notice is out. */
     if (frame->hd.type == NGHTTP2_GOAWAY && h2->noticed && !h2->draining && !h2->deaf)
         nghttp2_submit_ping(h2->session, NGHTTP2_FLAG_NONE, drain_mark);
+    if (frame->hd.type == NGHTTP2_RST_STREAM && h2->resets_waiting > 0)
+        h2->resets_waiting--;
     if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return;
     struct h2_stream *stream = h2_stream_of(h2, frame->hd.stream_id);

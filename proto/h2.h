@@ -46,7 +46,7 @@ struct h2_options {
     uint32_t streams_max;   /* server: at a time */
     uint32_t header_bytes;  /* of a header block, as RFC 9113 counts them */
     uint32_t continuations; /* frames of a header block */
-    uint32_t resets_per_s;  /* streams that the other end resets, or makes us reset */
+    uint32_t resets_per_s;  /* streams that the other end resets, or makes us reset; so many wait */
     uint32_t controls_per_s; /* PING, SETTINGS, unknown and empty frames, idle WINDOW_UPDATEs */
     uint64_t handshake_ns;   /* from the connection to the other end's SETTINGS */
     uint64_t keepalive_ns;   /* ask by PING after so long a silence; 0: never */
@@ -246,6 +246,7 @@ struct h2 {
     bool awaited_newly; /* since the last tick */
     /* Limits: counts of the present second. */
     uint32_t resets, controls, credit, continuations, header_bytes;
+    uint32_t resets_waiting; /* server: those that we were made to say, and could not yet */
     struct h2_numbers numbers;
     /* The window that grows: bytes since a PING, which measures a round trip. */
     uint32_t window_bytes;

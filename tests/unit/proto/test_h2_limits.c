@@ -448,3 +448,26 @@ Test(h2_limits, a_connection_that_reads_nothing_costs_little)
     cr_assert_leq(rig.worker.grpc.h2.pool.system_bytes - before, 2u << 20, "%llu bytes",
                   (unsigned long long)(rig.worker.grpc.h2.pool.system_bytes - before));
 }
+
+/* At a bearable rate, but on and on: streams beyond --streams-max, each refused by a reset. */
+Test(h2_limits, resets_that_are_not_taken_do_not_pile_up)
+{
+    uint32_t stream = 1;
+
+    for (; stream < 201; stream += 2) /* all that may be open */
+        open_stream(stream);
+    feed();
+    rig.side.hold = true;
+    for (unsigned i = 0; i < 32; i++) { /* all blocks are on their way */
+        frame(PING, 0, 0, "12345678", 8);
+        feed();
+    }
+    for (unsigned second = 0; second < 5; second++) {
+        for (unsigned i = 0; i < 20; i++, stream += 2)
+            open_stream(stream);
+        feed();
+        side_time(&rig.side, rig.side.now_ns + 1000000000);
+    }
+    side_release(&rig.side);
+    is_calmed(H2_CLOSED_RESETS);
+}
