@@ -116,6 +116,7 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     stack_tick(now_ns);
     if (wire_has_lost(e->wire, now_ns))
         dpdk_link_lost(e);
+    dpdk_look_at_leaving(e);
     dpdk_take_counts(e);
 }
 

@@ -81,10 +81,11 @@ struct dpdk_conn {
     bool mute;       /* takes nothing more to be sent: asked to end or to close, or it has failed */
     bool send_end, fin, fin_acknowledged;
     bool closing, aborting;
-    bool buried; /* on_closed is told: the handle is stale */
+    bool buried;  /* on_closed is told: the handle is stale */
+    bool leaving; /* in the list of those whose FIN is to be acknowledged */
     int err;
     void *ctx;
-    struct dpdk_conn *next_marked, *next_accepted;
+    struct dpdk_conn *next_marked, *next_accepted, *next_leaving;
     struct wire_frame *received, **received_end; /* not told yet */
     uint32_t window;                             /* dealt with, the window is to be opened by it */
     uint32_t debt;                               /* rcvbuf=: so much of it is never opened */
@@ -125,6 +126,7 @@ struct dpdk_engine {
     struct conns conns;
     struct dpdk_conn *marked, **marked_end, *current;
     unsigned marked_count;
+    struct dpdk_conn *leaving; /* some of them need it no more */
     uint32_t lent, lent_max; /* loans of the instance */
     uint32_t window_least;   /* of a connection, to be opened at once */
     unsigned starved_count;
@@ -160,6 +162,8 @@ static inline uint64_t dpdk_cycles_ns(const struct dpdk_engine *e, uint64_t cycl
 /* dpdk_conn.c */
 extern const struct stack_events dpdk_stack_events;
 void dpdk_run_marked(struct dpdk_engine *e);
+/* Marks those whose FIN has been acknowledged, which the stack does not tell. */
+void dpdk_look_at_leaving(struct dpdk_engine *e);
 void dpdk_link_lost(struct dpdk_engine *e); /* the other end of the wire has gone */
 void dpdk_conn_abort(struct dpdk_engine *e, struct dpdk_conn *c);
 void dpdk_refuse(struct dpdk_engine *e, struct dpdk_conn *c); /* an embryo: gone without a word */

@@ -148,6 +148,8 @@ static struct dpdk_conn *dpdk_conn_new(struct dpdk_engine *e, enum dpdk_state st
         .item = c->item,
         .engine = e,
         .sendq = c->sendq, /* settled; its memory is kept */
+        .leaving = c->leaving,
+        .next_leaving = c->next_leaving,
         .state = (uint8_t)state,
         .ctx = ctx,
     };
@@ -442,11 +444,35 @@ static void dpdk_drained(struct dpdk_engine *e, struct dpdk_conn *c)
 {
     if ((c->closing || c->send_end) && !c->fin) {
         c->fin = stack_end(c->stack);
-        if (!c->fin)
+        if (!c->fin) {
             dpdk_mark(e, c);
+        } else if (!c->leaving) {
+            c->leaving = true;
+            c->next_leaving = e->leaving;
+            e->leaving = c;
+        }
     }
     if (c->closing && c->state == DPDK_OPEN) {
         c->state = DPDK_FINISHING;
+    }
+}
+
+/* The stack says what was acknowledged of bytes, and not that a FIN was: a peer that leaves its own
+ * end open says nothing more. */
+void dpdk_look_at_leaving(struct dpdk_engine *e)
+{
+    struct dpdk_conn **at = &e->leaving, *c;
+
+    while ((c = *at) != NULL) {
+        bool alive = c->fin && c->stack != NULL;
+        if (alive && !stack_end_acknowledged(c->stack)) {
+            at = &c->next_leaving;
+            continue;
+        }
+        *at = c->next_leaving;
+        c->leaving = false;
+        if (alive)
+            dpdk_mark(e, c);
     }
 }
 

@@ -458,6 +458,51 @@ static const struct role restart_client = {
 };
 static const struct role restart_server = {.recv = restart_recv};
 
+/* --- closed in order, while the peer keeps its own end open --- */
+
+/* The server has its on_closed before the other flow's connection ends, which is what tells the
+ * client to end this one too. */
+static void unanswered_begin(struct end *end)
+{
+    end_send_bytes(end, 1000);
+}
+
+static void unanswered_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (end->received_bytes < 1000)
+        return;
+    end->ends = ENDS_LOCALLY;
+    end_close(end, false);
+}
+
+static void unanswered_server_closed(struct end *end)
+{
+    struct world *world = end_world(end);
+
+    if (atomic_fetch_add(&world->messages[SIDE_SERVER], 1) + 1 == world->body->flows[0].count)
+        world_nudge(world, SIDE_SERVER, 1);
+}
+
+static void signal_nudge(struct end *end)
+{
+    end_finish(end);
+}
+
+static void signal_eof(struct end *end)
+{
+    end_finish(end);
+    world_nudge(end_world(end), SIDE_CLIENT, 0);
+}
+
+static const struct role unanswered_client = {.begin = unanswered_begin, .nudge = signal_nudge};
+static const struct role unanswered_server = {
+    .recv = unanswered_recv,
+    .closed = unanswered_server_closed,
+};
+static const struct role signal_client = {.eof = signal_eof};
+static const struct role signal_server = {.nudge = signal_nudge};
+
 /* --- stale handles --- */
 
 static uint64_t stale[64];
@@ -576,6 +621,10 @@ const struct body bodies_close[] = {
      .rounds = 3,
      .families = FAMILY_ALL,
      .flows = {{.client = &restart_client, .server = &restart_server, .count = 3}}},
+    {.name = "close-unanswered",
+     .families = FAMILY_ALL,
+     .flows = {{.client = &unanswered_client, .server = &unanswered_server, .count = 2},
+               {.client = &signal_client, .server = &signal_server, .count = 1}}},
     {.name = "stale-handles",
      .flows = {{.client = &stale_client, .server = &pass_on, .count = 8, .sequential = true}}},
     {0},
