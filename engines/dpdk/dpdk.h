@@ -140,7 +140,7 @@ struct dpdk_engine {
     /* Time. */
     uint64_t tick_cycles, cycles_a_tick, busy_since, idle_since, ns_scale;
     bool idle;
-    unsigned empty, rounds;
+    unsigned empty, silent, rounds;
     uint64_t upcall_cycles; /* of the round that is timed */
     bool timed;
     struct wire_counts wire_before;

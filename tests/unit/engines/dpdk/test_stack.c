@@ -7,129 +7,27 @@
 #include <string.h>
 
 #include "core/clock.h"
-#include "engines/dpdk/guard.h"
 #include "engines/dpdk/stack.h"
+#include "tests/unit/engines/dpdk/wire_made_up.h"
 
-#define BLOCKS      512u
-#define BLOCK_BYTES 2048u
-#define FRAME_BYTES 2048u
-#define CONNS       8u
-#define SENT_MOST   64u
+#define CONNS 8u
 
 #define OWN       0xc6130001u /* 198.19.0.1 */
 #define PEER      0xc6120001u
-#define PORT      80u
+#define PORT      MADE_PORT
 #define PEER_PORT 5000u
-#define MTU       1500u
-#define MSS       1460u
+#define MTU       MADE_MTU
+#define MSS       MADE_MSS
 #define SCALE     1u /* lwIP's, of the windows that it announces */
 #define LAZY      24576u
 #define BURSTS    8u
 #define NARROW    65535u
 #define WIDE      131070u
 
-#define HEADERS 54u
-#define FIN     0x01u
-#define SYN     0x02u
-#define RST     0x04u
-#define ACK     0x10u
-
-/* --- a wire that is made up --- */
-
-/* A segment that the stack has sent. */
-struct sent {
-    uint16_t to_port;
-    uint32_t sequence, acknowledged, window; /* as announced, unscaled */
-    uint8_t flags;
-};
-
-static struct sent sent[SENT_MOST];
-static unsigned sent_count;
-static unsigned char blocks[BLOCKS][BLOCK_BYTES] __attribute__((aligned(64)));
-static void *blocks_free[BLOCKS];
-static unsigned blocks_left, frames_out;
-
-const char *wire_blocks_low = (const char *)blocks;
-const char *wire_blocks_high = (const char *)blocks + sizeof(blocks);
-
-void *wire_block_new(size_t size)
-{
-    cr_assert_leq(size, BLOCK_BYTES);
-    return blocks_left > 0 ? blocks_free[--blocks_left] : NULL;
-}
-
-void wire_block_free(void *block)
-{
-    blocks_free[blocks_left++] = block;
-}
-
-struct wire_frame *wire_frame_new(size_t *room)
-{
-    struct wire_frame *frame = aligned_alloc(64, sizeof(*frame) + FRAME_BYTES);
-
-    cr_assert_not_null(frame);
-    memset(frame, 0, sizeof(*frame) + FRAME_BYTES);
-    frame->buf.data = (uint8_t *)(frame + 1);
-    *room = FRAME_BYTES;
-    frames_out++;
-    return frame;
-}
-
-void wire_frame_free(struct wire_frame *frame)
-{
-    frames_out--;
-    free(frame);
-}
-
-void wire_mac(const struct wire *wire, uint8_t mac[6])
-{
-    memcpy(mac, "\x02lab\0\x01", 6);
-}
-
-void guard_unmap_begins(void)
-{
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static uint16_t get16(const uint8_t *at)
-{
-    return (uint16_t)(at[0] << 8 | at[1]);
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 24);
-    at[1] = (uint8_t)(value >> 16);
-    at[2] = (uint8_t)(value >> 8);
-    at[3] = (uint8_t)value;
-}
-
-static void put16(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 8);
-    at[1] = (uint8_t)value;
-}
-
-/* What is no segment (the interface says that it is there) is of no interest. */
-void wire_send(struct wire *wire, void *block, const uint8_t *data, size_t size)
-{
-    const uint8_t *tcp = data + WIRE_HEADER + 20;
-
-    if (size < HEADERS || get16(data + 12) != 0x0800 || data[WIRE_HEADER + 9] != 6)
-        return;
-    cr_assert_lt(sent_count, SENT_MOST);
-    sent[sent_count++] = (struct sent){
-        .to_port = get16(tcp + 2),
-        .sequence = get32(tcp + 4),
-        .acknowledged = get32(tcp + 8),
-        .flags = tcp[13],
-        .window = get16(tcp + 14),
-    };
-}
+#define FIN TCP_HAS_FIN
+#define SYN TCP_HAS_SYN
+#define RST TCP_HAS_RST
+#define ACK TCP_HAS_ACK
 
 /* --- the peer --- */
 
@@ -144,52 +42,24 @@ struct peer {
 static struct peer peers[CONNS];
 static struct peer *accepting;
 
-static uint32_t sum16(const uint8_t *data, size_t size, uint32_t sum)
-{
-    for (size_t i = 0; i + 1 < size; i += 2)
-        sum += get16(data + i);
-    return size % 2 != 0 ? sum + ((uint32_t)data[size - 1] << 8) : sum;
-}
-
-static uint16_t folded(uint32_t sum)
-{
-    while (sum >> 16 != 0)
-        sum = (sum & 0xffff) + (sum >> 16);
-    return (uint16_t)~sum;
-}
-
 /* A segment of so many bytes after `options`, into the stack. */
 static void say(struct peer *peer, unsigned flags, const uint8_t *options, size_t options_size,
                 size_t size)
 {
-    size_t room, header = 20 + options_size;
-    struct wire_frame *frame = wire_frame_new(&room);
-    uint8_t *data = frame->buf.data, *ip = data + WIRE_HEADER, *tcp = ip + 20;
+    const struct segment segment = {
+        .from = PEER,
+        .to = OWN,
+        .port = peer->port,
+        .sequence = peer->sequence,
+        .acknowledged = peer->acknowledged,
+        .flags = flags,
+        .options = options,
+        .options_size = options_size,
+        .size = size,
+    };
 
-    frame->buf.size = (uint32_t)(WIRE_HEADER + 20 + header + size);
-    cr_assert_leq(frame->buf.size, room);
-    put16(data + 12, 0x0800);
-    ip[0] = 0x45;
-    put16(ip + 2, (uint32_t)(20 + header + size));
-    ip[8] = 64;
-    ip[9] = 6;
-    put32(ip + 12, PEER);
-    put32(ip + 16, OWN);
-    put16(ip + 10, folded(sum16(ip, 20, 0)));
-    put16(tcp, peer->port);
-    put16(tcp + 2, PORT);
-    put32(tcp + 4, peer->sequence);
-    put32(tcp + 8, peer->acknowledged);
-    tcp[12] = (uint8_t)(header / 4 << 4);
-    tcp[13] = (uint8_t)flags;
-    put16(tcp + 14, 0xffff);
-    if (options_size > 0)
-        memcpy(tcp + 20, options, options_size);
-    memset(tcp + header, 'x', size);
-    put16(tcp + 16,
-          folded(sum16(tcp, header + size, sum16(ip + 12, 8, 6 + (uint32_t)(header + size)))));
     peer->sequence += (uint32_t)size + ((flags & (SYN | FIN)) != 0);
-    stack_input(frame);
+    stack_input(made_up_segment(&segment));
 }
 
 static void say_bytes(struct peer *peer, size_t size)
@@ -267,8 +137,7 @@ static void start(uint32_t wide)
     struct lab_error err;
     const char *how;
 
-    for (blocks_left = 0; blocks_left < BLOCKS; blocks_left++)
-        blocks_free[blocks_left] = blocks[blocks_left];
+    made_up_wire();
     memcpy(&addr.sa, &in, sizeof(in));
     int r = stack_start(&config, &how, &err);
     cr_assert_eq(r, 0, "%s", err.text);
@@ -535,7 +404,7 @@ Test(stack, nothing_is_left_of_a_peer_that_has_gone)
     for (uint64_t now_ns = NS_PER_S; now_ns < 60 * NS_PER_S; now_ns += 250 * NS_PER_MS)
         stack_tick(now_ns);
     cr_assert_eq(sent_count, 0, "%u segments to one who is gone", sent_count);
-    cr_assert_eq(blocks_left, BLOCKS, "%u blocks are held", BLOCKS - blocks_left);
+    cr_assert_eq(blocks_left, MADE_BLOCKS, "%u blocks are held", MADE_BLOCKS - blocks_left);
     /* The same ports, and sequence numbers that the one before had. */
     for (unsigned i = 0; i < WAYS; i++)
         meet(i);
