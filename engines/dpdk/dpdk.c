@@ -16,6 +16,8 @@
 #define DPDK_YIELD_NS      (20 * NS_PER_US)
 /* Of useful rounds, how often one is timed. */
 #define DPDK_ROUNDS_A_TIMING 16u
+/* How often it is looked whether frames are left, which is not cheap. */
+#define DPDK_TICKS_A_STOCKTAKING 64u
 /* What a closing instance gives its last frames to leave. */
 #define DPDK_LINGER_NS (50 * NS_PER_MS)
 
@@ -126,6 +128,8 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     if (wire_has_lost(e->wire, now_ns))
         dpdk_link_lost(e);
     dpdk_look_at_leaving(e);
+    if (++e->ticks % DPDK_TICKS_A_STOCKTAKING == 0 && wire_is_short())
+        stack_forget_early();
     dpdk_take_counts(e);
 }
 
@@ -367,7 +371,8 @@ static int dpdk_engine_open(struct engine **out, const struct engine_config *con
     e->how = "";
     struct wire_config wire;
     int r = dpdk_wire_config(config, &wire, err);
-    e->lent_max = e->options.common.bufs > 0 ? (uint32_t)e->options.common.bufs : wire.mbufs / 2;
+    e->lent_max = e->options.common.bufs > 0 ? (uint32_t)e->options.common.bufs : UINT32_MAX;
+    e->held_max = wire.mbufs / 2;
     if (r == 0)
         r = wire_eal_start(&wire, err);
     if (r == 0 && (dpdk_open_hists(e) < 0 || conns_open(&e->conns, sizeof(struct dpdk_conn),

@@ -127,8 +127,11 @@ struct dpdk_engine {
     struct dpdk_conn *marked, **marked_end, *current;
     unsigned marked_count;
     struct dpdk_conn *leaving; /* some of them need it no more */
-    uint32_t lent, lent_max; /* loans of the instance */
-    uint32_t window_least;   /* of a connection, to be opened at once */
+    uint32_t lent, lent_max;   /* loans of the instance */
+    /* The device's frames that wait to be told or are lent; from so many on, what comes is copied,
+     * so that the device has some left for others, and for what sets these free. */
+    uint32_t held, held_max;
+    uint32_t window_least; /* of a connection, to be opened at once */
     unsigned starved_count;
     /* Accepting. */
     struct dpdk_listener **listeners;
@@ -140,7 +143,7 @@ struct dpdk_engine {
     /* Time. */
     uint64_t tick_cycles, cycles_a_tick, busy_since, idle_since, ns_scale;
     bool idle;
-    unsigned empty, silent, rounds;
+    unsigned empty, silent, rounds, ticks;
     uint64_t upcall_cycles; /* of the round that is timed */
     bool timed;
     struct wire_counts wire_before;

@@ -14,6 +14,8 @@
  * in its turn: both bound a round. */
 #define DPDK_PASSES_MAX 4
 #define DPDK_PIECES_MAX 64
+/* Bytes of a piece that is copied, at least. */
+#define DPDK_COPY_ROOM 4096u
 /* Beside its bytes a loan pins a frame: a reader of small pieces is charged for it. */
 #define DPDK_LOAN_MORE sizeof(struct wire_frame)
 
@@ -62,6 +64,50 @@ static void dpdk_notify(struct dpdk_engine *e, struct dpdk_conn *c, const struct
     up_ends(e, began);
 }
 
+/* --- received frames --- */
+
+static inline void dpdk_frame_free(struct dpdk_engine *e, struct wire_frame *frame)
+{
+    if (__builtin_expect(frame->room > 0, 0)) {
+        free(frame);
+        return;
+    }
+    e->held--;
+    wire_frame_free(frame);
+}
+
+static inline void dpdk_received(struct dpdk_conn *c, struct wire_frame *frame)
+{
+    frame->next = NULL;
+    *c->received_end = frame;
+    c->received_end = &frame->next;
+}
+
+/* The device is short of frames: the bytes wait in memory of the engine's own, small pieces of them
+ * together. Without memory the frame is kept. */
+static bool dpdk_receive_copied(struct dpdk_conn *c, struct wire_frame *frame)
+{
+    uint32_t size = frame->buf.size, room = size > DPDK_COPY_ROOM ? size : DPDK_COPY_ROOM;
+    struct wire_frame *copy = NULL;
+
+    if (c->received != NULL)
+        copy = (struct wire_frame *)((char *)c->received_end - offsetof(struct wire_frame, next));
+    if (copy == NULL || copy->room < copy->buf.size + size) {
+        copy = aligned_alloc(64, (sizeof(*copy) + room + 63) / 64 * 64);
+        if (copy == NULL)
+            return false;
+        copy->room = room;
+        copy->buf.data = (uint8_t *)(copy + 1);
+        copy->buf.size = 0;
+        dpdk_received(c, copy);
+    }
+    memcpy(copy->buf.data + copy->buf.size, frame->buf.data, size);
+    copy->buf.size += size;
+    wire_frame_free(frame);
+    engine_count(&c->engine->engine, ENGINE_BUF_SHORTAGES, 1);
+    return true;
+}
+
 /* --- what the stack tells: only marks --- */
 
 static void dpdk_drop_received(struct dpdk_conn *c)
@@ -71,7 +117,7 @@ static void dpdk_drop_received(struct dpdk_conn *c)
     for (struct wire_frame *frame = c->received; frame != NULL; frame = next) {
         next = frame->next;
         c->window += frame->buf.size;
-        wire_frame_free(frame);
+        dpdk_frame_free(c->engine, frame);
     }
     c->received = NULL;
     c->received_end = &c->received;
@@ -92,11 +138,14 @@ static inline void dpdk_open_window(struct dpdk_conn *c)
 static void stack_received(void *context, struct wire_frame *frame)
 {
     struct dpdk_conn *c = context;
+    struct dpdk_engine *e = c->engine;
 
-    frame->next = NULL;
-    *c->received_end = frame;
-    c->received_end = &frame->next;
-    dpdk_mark(c->engine, c);
+    if (__builtin_expect(e->held < e->held_max, 1) || !dpdk_receive_copied(c, frame)) {
+        frame->room = 0;
+        e->held++;
+        dpdk_received(c, frame);
+    }
+    dpdk_mark(e, c);
 }
 
 static void stack_ended(void *context)
@@ -266,7 +315,7 @@ static void dpdk_returned(struct buf *buf)
     c->loans.count--;
     e->lent--;
     c->window += buf->size;
-    wire_frame_free(frame);
+    dpdk_frame_free(e, frame);
     /* In its own turn the window is opened anyway; what is left to be told needs another turn. */
     if ((e->current != c || c->received != NULL) && !e->closing)
         dpdk_mark(e, c);

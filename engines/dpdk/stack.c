@@ -123,6 +123,8 @@ static void send_copied(const struct pbuf *p, const uint8_t *header)
     uint8_t *block = wire_block_new(size);
 
     if (block == NULL)
+        block = wire_spare_new(size);
+    if (block == NULL)
         return; /* counted; TCP sends it again */
     if (header != NULL)
         memcpy(block, header, WIRE_HEADER);

@@ -511,6 +511,15 @@ void stack_cut(struct stack_conn *conn)
     conn_abandon(conn, !stack.config.direct);
 }
 
+void stack_forget_early(void)
+{
+    reach_join();
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb != NULL; pcb = pcb->next)
+        if (pcb->ooseq != NULL)
+            tcp_free_ooseq(pcb);
+    reach_split();
+}
+
 void stack_peer_has_gone(void)
 {
     struct tcp_pcb *next;

@@ -37,6 +37,7 @@ struct wire_frame {
             struct wire_frame *next;
             void *owner;
             uint32_t charged;
+            uint32_t room; /* bytes, of memory of the engine's own; 0: the device's frame */
         };
     };
 };
@@ -95,6 +96,8 @@ void wire_frame_free(struct wire_frame *frame);
  */
 void *wire_block_new(size_t size);
 void wire_block_free(void *block);
+/* One to be sent and freed at once: there are some though the stack keeps all others. */
+void *wire_spare_new(size_t size);
 extern const char *wire_blocks_low, *wire_blocks_high;
 static inline bool wire_owns(const void *memory)
 {
@@ -116,6 +119,8 @@ bool wire_has_carried(const struct wire *wire); /* it was there since */
 /* The port's own MAC. */
 void wire_mac(const struct wire *wire, uint8_t mac[6]);
 void wire_counts(struct wire *wire, struct wire_counts *counts);
+/* Hardly a frame is left to receive into. */
+bool wire_is_short(void);
 
 /* wire_eal.c */
 

@@ -153,6 +153,7 @@ static unsigned eal_megabytes(const struct wire_config *config)
     uint64_t frame = config->mtu + EAL_FRAME_MORE;
     uint64_t bytes = 2ull * config->mbufs * frame + 2ull * config->ring * frame;
 
+    bytes += (uint64_t)config->ring * frame;          /* spare ones, to be sent */
     bytes += (uint64_t)config->ring * EAL_FRAME_MORE; /* short ones, lent as copies */
     return EAL_MB_LEAST + (unsigned)(bytes + bytes / 8) / (1u << 20);
 }

@@ -32,6 +32,7 @@
 #define WIRE_COPY_MOST   256u          /* a short frame, lent as a copy */
 #define WIRE_COPY_OFFSET 74u           /* of its bytes: headers of 54 end with a cache line */
 #define WIRE_COPIES_MORE 1024u         /* than the ring has slots: the pool's cache keeps some */
+#define WIRE_SHORT       64u           /* the part of the frames that is hardly one */
 #define WIRE_NAME_MAX    64
 
 struct wire {
@@ -56,7 +57,7 @@ struct wire {
 
 static struct wire *wires;
 static unsigned wires_count;
-static struct rte_mempool *frames_pool, *blocks_pool, *copies_pool;
+static struct rte_mempool *frames_pool, *blocks_pool, *copies_pool, *spares_pool;
 static size_t block_room;
 
 const char *wire_blocks_low, *wire_blocks_high;
@@ -183,10 +184,13 @@ static int pools_open(const struct wire_config *config, struct lab_error *err)
     snprintf(name, sizeof(name), "lab-blocks-%u", generation);
     blocks_pool =
         rte_pktmbuf_pool_create(name, config->mbufs, cache, 0, (uint16_t)block_room, SOCKET_ID_ANY);
+    snprintf(name, sizeof(name), "lab-spares-%u", generation);
+    spares_pool =
+        rte_pktmbuf_pool_create(name, config->ring, 0, 0, (uint16_t)block_room, SOCKET_ID_ANY);
     snprintf(name, sizeof(name), "lab-copies-%u", generation++);
     copies_pool = rte_pktmbuf_pool_create(name, config->ring + WIRE_COPIES_MORE, WIRE_CACHE, 0,
                                           WIRE_COPY_OFFSET + WIRE_COPY_MOST, SOCKET_ID_ANY);
-    if (frames_pool == NULL || blocks_pool == NULL || copies_pool == NULL) {
+    if (frames_pool == NULL || blocks_pool == NULL || copies_pool == NULL || spares_pool == NULL) {
         frames_pool = NULL;
         return pools_fail(err, config);
     }
@@ -221,16 +225,26 @@ void wire_frame_free(struct wire_frame *frame)
     rte_pktmbuf_free_seg((struct rte_mbuf *)frame - 1);
 }
 
-void *wire_block_new(size_t size)
+static inline void *block_from(struct rte_mempool *pool, size_t size)
 {
     if (__builtin_expect(size > block_room, 0))
         return NULL;
-    struct rte_mbuf *mbuf = rte_mbuf_raw_alloc(blocks_pool);
+    struct rte_mbuf *mbuf = rte_mbuf_raw_alloc(pool);
     if (__builtin_expect(mbuf == NULL, 0)) {
         counts_of_process()->no_frame++;
         return NULL;
     }
     return mbuf + 1;
+}
+
+void *wire_block_new(size_t size)
+{
+    return block_from(blocks_pool, size);
+}
+
+void *wire_spare_new(size_t size)
+{
+    return block_from(spares_pool, size);
 }
 
 void wire_block_free(void *block)
@@ -713,4 +727,9 @@ void wire_mac(const struct wire *wire, uint8_t mac[6])
 void wire_counts(struct wire *wire, struct wire_counts *counts)
 {
     *counts = wire->counts;
+}
+
+bool wire_is_short(void)
+{
+    return rte_mempool_avail_count(frames_pool) < frames_pool->size / WIRE_SHORT;
 }

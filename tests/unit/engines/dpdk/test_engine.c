@@ -1,6 +1,6 @@
 /*
  * The engine over a wire that is made up: that frames of which nobody is told keep nobody from his
- * time.
+ * time, and that those who do not read leave the device its frames.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -10,10 +10,11 @@
 #include "engines/dpdk/dpdk.h"
 #include "tests/unit/engines/dpdk/wire_made_up.h"
 
-#define TIMEOUT 60 /* s, of a test that hangs */
-#define WAIT_NS (20 * NS_PER_MS)
-#define MBUFS   1024u
-#define QUEUE   32u
+#define TIMEOUT   60 /* s, of a test that hangs */
+#define WAIT_NS   (20 * NS_PER_MS)
+#define PEER_PORT 5000u
+#define MBUFS     1024u
+#define QUEUE     32u
 
 /* --- the rest of the wire --- */
 
@@ -85,6 +86,13 @@ void wire_counts(struct wire *wire, struct wire_counts *counts)
     *counts = (struct wire_counts){0};
 }
 
+static bool is_short;
+
+bool wire_is_short(void)
+{
+    return is_short;
+}
+
 uint64_t wire_cycles_hz(void)
 {
     return NS_PER_S;
@@ -110,13 +118,26 @@ void wire_host_iova(const char *sysfs, char *text, size_t size)
 /* --- an instance, and one connection --- */
 
 static struct engine *engine;
+static struct segment peer = {.port = PEER_PORT, .sequence = 1};
+static uint64_t conn;
+static uint64_t received;
+static bool other_bytes;
+
+static uint8_t byte_at(uint64_t offset)
+{
+    return (uint8_t)(offset % 251);
+}
+
 static void on_accept(void *listener, struct engine_accepted *accepted)
 {
-    engine->ops->accept_refuse(engine, accepted);
+    cr_assert_eq(engine->ops->attach(engine, accepted, &conn, &conn), 0);
 }
 
 static void on_recv(void *ctx, struct buf *buf, unsigned flags)
 {
+    for (uint32_t i = 0; i < buf->size; i++)
+        other_bytes |= buf->data[i] != byte_at(received + i);
+    received += buf->size;
 }
 
 static void on_nothing(void *ctx)
@@ -153,6 +174,30 @@ static void start(void)
     cr_assert_eq(r, 0, "%s", err.text);
     r = ops->listen(engine, &addr, NULL, &bound, &err);
     cr_assert_eq(r, 0, "%s", err.text);
+    memcpy(&in, &bound.sa, sizeof(in));
+    peer.to = ntohl(in.sin_addr.s_addr);
+    peer.from = peer.to ^ 0x00010000u; /* 198.18.x.y */
+}
+
+/* From the peer: a segment with these bytes, the next ones. */
+static void say(unsigned flags, const uint8_t *data, size_t size)
+{
+    peer.flags = flags;
+    peer.data = data;
+    peer.size = size;
+    queued[queued_count++] = made_up_segment(&peer);
+    peer.sequence += (uint32_t)size + ((flags & TCP_HAS_SYN) != 0);
+    sent_count = 0;
+    engine->ops->poll(engine, 0);
+}
+
+static void meet(void)
+{
+    say(TCP_HAS_SYN, NULL, 0);
+    cr_assert_eq(sent_count, 1);
+    peer.acknowledged = sent[0].sequence + 1;
+    say(TCP_HAS_ACK, NULL, 0);
+    cr_assert_neq(conn, 0);
 }
 
 Test(engine, frames_that_tell_nobody_anything_do_not_stop_time, .timeout = TIMEOUT)
@@ -163,4 +208,51 @@ Test(engine, frames_that_tell_nobody_anything_do_not_stop_time, .timeout = TIMEO
         cr_assert_eq(engine->ops->poll(engine, clock_ns() + WAIT_NS), 0);
     /* All of that was work, though no look was in vain. */
     cr_assert_gt(counter_read(&engine->counters[ENGINE_BUSY_NS]), 0);
+}
+
+/* One who sends a byte at a time to one who does not read: the window holds 65535 frames of it. */
+Test(engine, who_does_not_read_leaves_the_device_its_frames, .timeout = TIMEOUT)
+{
+    enum { BYTES = 20000 };
+
+    start();
+    meet();
+    engine->ops->recv_pause(engine, conn);
+    for (unsigned i = 0; i < BYTES; i++) {
+        uint8_t byte = byte_at(i);
+        say(TCP_HAS_ACK, &byte, 1);
+        cr_assert_leq(frames_out, MBUFS / 2, "%u frames are held after %u bytes", frames_out,
+                      i + 1);
+    }
+    cr_assert_eq(received, 0);
+    cr_assert_gt(counter_read(&engine->counters[ENGINE_BUF_SHORTAGES]), 0);
+    engine->ops->recv_resume(engine, conn);
+    while (received < BYTES)
+        engine->ops->poll(engine, 0);
+    cr_assert_not(other_bytes);
+    cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
+    engine->ops->close(engine);
+    cr_assert_eq(blocks_left, MADE_BLOCKS, "%u blocks are held", MADE_BLOCKS - blocks_left);
+}
+
+/* What comes before its turn waits in the stack, where it is not the engine's to copy. */
+Test(engine, what_comes_before_its_turn_is_given_up_when_frames_are_short, .timeout = TIMEOUT)
+{
+    uint8_t bytes[2] = {byte_at(0), byte_at(1)};
+
+    start();
+    meet();
+    uint32_t first = peer.sequence++;
+    say(TCP_HAS_ACK, bytes + 1, 1);
+    cr_assert_eq(frames_out, 1);
+    is_short = true;
+    while (frames_out > 0)
+        engine->ops->poll(engine, clock_ns() + NS_PER_MS);
+    /* It is said again, and taken. */
+    peer.sequence = first;
+    say(TCP_HAS_ACK, bytes, 1);
+    cr_assert_eq(received, 1);
+    say(TCP_HAS_ACK, bytes + 1, 1);
+    cr_assert_eq(received, 2);
+    cr_assert_not(other_bytes);
 }

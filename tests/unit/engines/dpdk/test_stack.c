@@ -315,6 +315,20 @@ Test(stack, what_is_24_kib_is_nothing_that_is_owed)
     cr_assert_eq(sent_count, 0, "acknowledged twice");
 }
 
+/* Others keep all blocks until they are acknowledged, or read by nobody. */
+Test(stack, what_has_come_is_acknowledged_though_no_block_is_left)
+{
+    start(CONNS);
+    struct peer *one = meet(0), *other = meet(1);
+    blocks_left = 0;
+    say_bytes(one, 100);
+    say_bytes(one, 100);
+    cr_assert(is_acknowledged(one), "two segments, and no block to say so in");
+    cr_assert_eq(stack_write(other->conn, "answer", 6, false), 6);
+    stack_push(other->conn);
+    cr_assert_not_null(said_to(other), "an answer, and no block to say it in");
+}
+
 /* Questions and answers go the library's way. */
 Test(stack, every_other_short_segment_is_acknowledged)
 {

@@ -13,6 +13,7 @@ struct sent sent[MADE_SENT_MOST];
 unsigned sent_count, sent_others, blocks_left, frames_out;
 
 static unsigned char blocks[MADE_BLOCKS][MADE_BLOCK_BYTES] __attribute__((aligned(64)));
+static unsigned char spare[MADE_BLOCK_BYTES];
 static void *blocks_free[MADE_BLOCKS];
 
 const char *wire_blocks_low = (const char *)blocks;
@@ -31,9 +32,17 @@ void *wire_block_new(size_t size)
     return blocks_left > 0 ? blocks_free[--blocks_left] : NULL;
 }
 
+/* That nobody keeps: one is enough here. */
+void *wire_spare_new(size_t size)
+{
+    cr_assert_leq(size, MADE_BLOCK_BYTES);
+    return spare;
+}
+
 void wire_block_free(void *block)
 {
-    blocks_free[blocks_left++] = block;
+    if (block != spare)
+        blocks_free[blocks_left++] = block;
 }
 
 struct wire_frame *wire_frame_new(size_t *room)
