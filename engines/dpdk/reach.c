@@ -6,6 +6,7 @@
 #include "engines/dpdk/reach.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -703,12 +704,18 @@ int rte_intr_callback_unregister_pending(const void *handle, intr_callback *call
     return unregister_pending(handle, callback, argument, gone);
 }
 
+/* It registers both ends of a connection before anything is said on it. */
 int rte_intr_callback_register(const void *handle, intr_callback *callback, void *argument)
 {
     static int (*own_register)(const void *handle, intr_callback *callback, void *argument);
+    static int (*fd_of)(const void *handle);
 
-    if (own_register == NULL)
+    if (own_register == NULL) {
+        *(void **)&fd_of = next_symbol("rte_intr_fd_get");
         *(void **)&own_register = next_symbol("rte_intr_callback_register");
+    }
+    if (fd_of != NULL && !guard_admits(fd_of(handle)))
+        return -EACCES;
     int r = own_register(handle, callback, argument);
     if (r >= 0) {
         intr_last.handle = handle;

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -74,6 +75,25 @@ void guard_unmap_begins(void)
     syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     while (atomic_load_explicit(&wire_in_burst, memory_order_acquire))
         sched_yield();
+}
+
+#define WIRE_NO_STRANGER UINT32_MAX
+static _Atomic uint32_t wire_stranger = WIRE_NO_STRANGER; /* a user who was sent away */
+
+bool guard_admits(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof(peer);
+    int domain = 0;
+    socklen_t domain_size = sizeof(domain);
+
+    /* What is no such socket, or has nobody at its other end. */
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_size) < 0 || domain != AF_UNIX ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0 || peer.uid == (uid_t)-1 ||
+        peer.uid == geteuid())
+        return true;
+    atomic_store(&wire_stranger, peer.uid);
+    return false;
 }
 
 static inline void burst_begins(void)
@@ -552,8 +572,15 @@ static int tap_set_up(const struct wire *wire, struct lab_error *err)
 
 static int wire_start(struct wire *wire, struct lab_error *err)
 {
+    atomic_store(&wire_stranger, WIRE_NO_STRANGER);
     int r = port_switch(wire, false, true);
+    uint32_t stranger = atomic_load(&wire_stranger);
 
+    if (r != 0 && wire->config.driver == WIRE_MEMIF && stranger != WIRE_NO_STRANGER)
+        return lab_fail(err, EACCES,
+                        "the memif socket %s is another user's (uid %u): both ends share memory, "
+                        "and must be the same user's",
+                        wire->device, stranger);
     if (r != 0 && wire->config.driver == WIRE_MEMIF)
         return lab_fail(err, ECONNREFUSED,
                         "no process listens on the memif socket %s: start the server first",

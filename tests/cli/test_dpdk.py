@@ -17,6 +17,7 @@ from harness import EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, TIMEOUT_S, L
 
 SHORT = ("-q", "-r", "1", "-d", "50ms", "-w", "10ms", "-c", "1")
 NOBODY = 65534
+NOBODYS = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 RUN, SERVE = ("run", "echo", *SHORT), ("serve", "echo")
 
 # who, words, exit code, the sentence (a regular expression, the whole of it)
@@ -92,6 +93,58 @@ def has_all_rights():
     return is_host and all(rights >> right & 1 for right in (12, 13, 21))
 
 
+class Strangers(DpdkCase):
+    """Both ends of a memif share memory: who is another user gets no word out of either."""
+
+    def greeting(self, uid):
+        """What the server says to somebody who connects as that user."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.settimeout(TIMEOUT_S)
+            os.seteuid(uid)
+            try:
+                client.connect(b"\0" + self.name.encode())
+            finally:
+                os.seteuid(0)
+            try:
+                return client.recv(4096)
+            except ConnectionResetError:
+                return b""
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("only root can be two users")
+        os.chmod(self.folder, 0o755)
+        try:
+            subprocess.run([LAB, "--version"], capture_output=True, check=True, **NOBODYS)
+        except (OSError, subprocess.SubprocessError):
+            self.skipTest(f"nobody cannot run {LAB}")
+        self.name = f"@lab-test-{os.getpid()}"
+        self.there = ("-e", "dpdk", "--link", f"memif:device={self.name}")
+
+    def check(self, server, stranger, uid):
+        process, address = self.serve(*self.there, listen="", **server)
+        words = ("run", "echo", "-q", "-r", "1", *self.there, "--server", address, "-n", "100")
+        refused = self.lab(*words, "-c", "1", **stranger)
+        self.assert_exit(refused, EXIT_FAILED)
+        self.assertRegex(
+            " ".join(refused.stderr.split()),
+            rf"the memif socket {self.name} is another user's \(uid {uid}\): both ends share "
+            r"memory, and must be the same user's",
+        )
+        self.assertEqual(self.greeting(stranger.get("user", 0)), b"")
+        self.assertNotEqual(self.greeting(uid), b"")
+        self.assert_exit(self.lab(*words, "-c", "4", **server), 0)
+        code, _, err = self.finish(process, signal_number=signal.SIGTERM)
+        self.assertEqual((code, err), (0, ""))
+
+    def test_nobody_at_roots_server(self):
+        self.check(server={}, stranger=NOBODYS, uid=0)
+
+    def test_root_at_nobodys_server(self):
+        self.check(server=NOBODYS, stranger={}, uid=NOBODY)
+
+
 class Missing(DpdkCase):
     def lacks(self, who, words):
         """Why the row says nothing here, or None."""
@@ -109,7 +162,7 @@ class Missing(DpdkCase):
 
     def as_nobody(self):
         """Options of subprocess that make it so."""
-        return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        return NOBODYS if os.geteuid() == 0 else {}
 
     def sentence_of(self, who, words):
         os.chmod(self.folder, 0o755)

@@ -72,6 +72,11 @@ void guard_unmap_begins(void)
 {
 }
 
+bool guard_admits(int fd)
+{
+    return true;
+}
+
 static uint32_t get32(const uint8_t *at)
 {
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
