@@ -287,13 +287,15 @@ Test(load, one_way_counts_what_was_acknowledged, .timeout = 60)
 
 /* --- ops that are out of time --- */
 
-/* Echo, but for two ops: one of slot 0 and a later one of slot 1 never reach the server. */
+/* Echo, but for two ops: one of slot 0 and a later one of slot 1 never reach the server; or, with
+ * LATE_ALL, none at all does. */
+enum late_ops { LATE_SAYS_SO, LATE_NEVER_SAYS_SO, LATE_ALL };
 static struct {
     const struct client_workload *echo;
     struct load_conn *conn;
     unsigned starts[4], cancels[4];
     unsigned good; /* ops of a slot before that */
-    bool refuses;  /* to give one up twice */
+    enum late_ops ops;
 } late;
 
 static int late_open(void *state, struct load_conn *conn, void *shared, const void *options,
@@ -307,11 +309,12 @@ static void late_start(void *state, unsigned slot, uint64_t op)
 {
     unsigned nth = late.starts[slot]++;
 
-    if ((slot == 0 && nth == late.good) || (slot == 1 && nth == late.good + 20))
+    if (late.ops == LATE_ALL || (slot == 0 && nth == late.good) ||
+        (slot == 1 && nth == late.good + 20))
         return;
     if (slot == 1 && nth == late.good + 19)
         sleep_until(clock_ns() + 30 * NS_PER_MS); /* so that the two are late one after the other */
-    if (slot > 1 && late.refuses)
+    if (slot > 1 && late.ops == LATE_NEVER_SAYS_SO)
         sleep_until(clock_ns() + NS_PER_MS); /* so that others are answered all the while */
     late.echo->start(state, slot, op);
 }
@@ -320,22 +323,22 @@ static void late_start(void *state, unsigned slot, uint64_t op)
 static bool late_cancel(void *state, unsigned slot, const char *kind, const char *example)
 {
     if (late.cancels[slot]++ > 0)
-        return !late.refuses;
-    if (slot == 0 || late.refuses)
+        return late.ops != LATE_NEVER_SAYS_SO;
+    if (slot == 0 || late.ops == LATE_NEVER_SAYS_SO)
         return true;
     load_op_failed(late.conn, 0, kind, example);
     load_op_failed(late.conn, 1, kind, example);
     return true;
 }
 
-static void late_run(struct rig *rig, bool refuses, const char *timeout, const char *more)
+static void late_run(struct rig *rig, enum late_ops ops, const char *timeout, const char *more)
 {
     static struct client_workload workload;
 
     rig_open(rig, "null", "connections=1", "depth=4", timeout, more, NULL);
     memset(&late, 0, sizeof(late));
     late.echo = rig->load_config.workload;
-    late.refuses = refuses;
+    late.ops = ops;
     /* Within the window, which begins 50 ms after the first op: the 100th of each is due at 200. */
     late.good = rig->load_config.options.rate > 0 ? 100 : 0;
     workload = *late.echo;
@@ -353,7 +356,7 @@ Test(load, a_late_op_is_given_up_once_and_has_its_time_to_say_so, .timeout = 60)
 {
     struct rig rig;
 
-    late_run(&rig, false, "timeout=2s", "ops=2000");
+    late_run(&rig, LATE_SAYS_SO, "timeout=2s", "ops=2000");
     cr_assert_eq(late.cancels[0], 1);
     cr_assert_eq(late.cancels[1], 1);
     cr_assert_eq(rig.record.ops, 1998, "%lu", (unsigned long)rig.record.ops);
@@ -368,11 +371,25 @@ Test(load, a_late_op_that_never_says_so_ends_its_connection, .timeout = 60)
 {
     struct rig rig;
 
-    late_run(&rig, true, "timeout=200ms", "ops=2000");
+    late_run(&rig, LATE_NEVER_SAYS_SO, "timeout=200ms", "ops=2000");
     cr_assert_eq(late.cancels[0], 2);
     cr_assert_eq(rig.record.ops + errors(&rig), 2000, "%lu", (unsigned long)rig.record.ops);
     cr_assert_geq(errors(&rig), 2);
     cr_assert_str_eq(rig.record.errors[0]->kind, "timeout");
+    rig_close(&rig);
+}
+
+/* Where nothing comes at all, no op is given up alone: all end with their connection. */
+Test(load, a_silent_connection_ends_with_all_its_ops, .timeout = 60)
+{
+    struct rig rig;
+
+    late_run(&rig, LATE_ALL, "timeout=100ms", "ops=8");
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(late.cancels[i], 0);
+    cr_assert_eq(errors(&rig), 8);
+    cr_assert_str_eq(rig.record.errors[0]->kind, "timeout");
+    cr_assert_geq(histogram_count(&rig, "connect_ns"), 1);
     rig_close(&rig);
 }
 
@@ -381,7 +398,7 @@ Test(load, a_late_op_of_an_open_loop_stays_in_the_latency, .timeout = 60)
 {
     struct rig rig;
 
-    late_run(&rig, false, "timeout=300ms", "rate=2000");
+    late_run(&rig, LATE_SAYS_SO, "timeout=300ms", "rate=2000");
     cr_assert_eq(errors(&rig), 2);
     cr_assert_eq(histogram_count(&rig, "latency_ns"), rig.record.scheduled);
     rig_close(&rig);

@@ -461,6 +461,22 @@ Test(h2_frames, s6_9_1_more_data_than_the_window_is_flow_control_error)
     cr_assert(last_goaway(&rig.side) == 3 || last_reset(&rig.side, NULL) == 3);
 }
 
+/* That of the connection, which others share, was opened again, and the stream's own not yet. */
+Test(h2_frames, s6_9_1_more_data_than_the_streams_own_window_resets_it)
+{
+    static char data[40000] = "\0\0\0\xea\x60"; /* a message of 60000 bytes begins */
+
+    frame(SETTINGS, ACK, 0, "", 0);
+    open_stream(1);
+    frame(DATA, 0, 1, data, 30000);
+    open_stream(3);
+    frame(DATA, 0, 3, data, 5000);
+    feed();
+    cr_assert_eq(last_reset(&rig.side, NULL), -1);
+    frame(DATA, 0, 1, data, 40000);
+    resets_with(3);
+}
+
 Test(h2_frames, s6_9_2_settings_that_overflow_a_streams_window_are_flow_control_error)
 {
     open_stream(1);
@@ -660,4 +676,22 @@ Test(h2_frames, a_deadline_ends_a_call_that_is_not_answered)
     cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 1);
     cr_assert_eq(count_frames(&rig.side, HEADERS), 1, "trailers only, with the status");
     cr_assert_eq(answer_status(1), GRPC_DEADLINE_EXCEEDED);
+}
+
+/* It takes none of its answer: what has begun cannot have another status. */
+Test(h2_frames, a_deadline_resets_a_call_that_is_being_answered)
+{
+    uint32_t stream = 0;
+
+    frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+    begin_timed_call("100m");
+    frame(DATA, END_STREAM, 1, "\0\0\0\0\0", 5);
+    feed();
+    side_time(&rig.side, rig.side.now_ns + 99000000);
+    cr_assert_eq(last_reset(&rig.side, NULL), -1);
+    side_time(&rig.side, rig.side.now_ns + 2000000);
+    cr_assert_eq(last_reset(&rig.side, &stream), H2_CANCEL);
+    cr_assert_eq(stream, 1);
+    cr_assert_eq(server_count(&rig, GRPC_DEADLINES), 1);
+    cr_assert_eq(server_count(&rig, GRPC_GONE), 1);
 }

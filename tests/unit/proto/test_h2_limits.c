@@ -98,6 +98,14 @@ Test(h2_limits, a_flood_of_window_updates_is_ended)
     is_flood(WINDOW_UPDATE, 0, "\0\0\0\1", 4);
 }
 
+Test(h2_limits, an_answer_pays_for_a_few_updates_and_no_flood)
+{
+    put_request(in, 1, LIST);
+    feed();
+    cr_assert_eq(count_frames(&rig.side, DATA), 1);
+    is_flood(WINDOW_UPDATE, 0, "\0\0\0\1", 4);
+}
+
 Test(h2_limits, a_flood_of_answers_to_pings_that_nobody_sent_is_ended)
 {
     for (unsigned i = 0; i < 60; i++)
@@ -288,6 +296,32 @@ Test(h2_limits, who_takes_a_little_at_a_time_stays)
         feed();
         side_time(&rig.side, rig.side.now_ns + 20000000000);
         cr_assert_eq(rig.side.err, 0, "step %u", i);
+    }
+}
+
+Test(h2_limits, the_time_that_flow_control_held_all_is_counted)
+{
+    ask_without_window();
+    side_time(&rig.side, rig.side.now_ns + 3000000000);
+    cr_assert_eq(server_count(&rig, H2_STALLED_NS), 0);
+    frame(WINDOW_UPDATE, 0, 0, "\0\6\0\0", 4);
+    frame(WINDOW_UPDATE, 0, 1, "\0\6\0\0", 4);
+    feed();
+    cr_assert_eq(answer_status(1), GRPC_OK);
+    cr_assert_eq(server_count(&rig, H2_STALLED_NS), 3000000000);
+}
+
+/* At each look something is on its way, but another time something else. */
+Test(h2_limits, who_asks_for_nothing_and_takes_what_is_said_stays)
+{
+    feed();
+    rig.side.hold = true;
+    for (unsigned i = 0; i < 5; i++) {
+        frame(PING, 0, 0, "12345678", 8);
+        feed();
+        side_time(&rig.side, rig.side.now_ns + 31000000000);
+        cr_assert_eq(rig.side.err, 0, "look %u", i);
+        side_release(&rig.side);
     }
 }
 

@@ -239,6 +239,31 @@ Test(image_answers, one_image_too_many, .timeout = 10)
     ends_as("wrong-count");
 }
 
+/* The first list is learned; another one later is not what was served before. */
+static void second_list_ends_as(const char *body, size_t size, const char *kind)
+{
+    rig_open(&(const struct image_client_config){.list = true, .message_bytes = 4096});
+    HEADERS_OF(1, 0, ANSWER);
+    list(1);
+    HEADERS_OF(1, END_STREAM, WELL);
+    feed();
+    HEADERS_OF(OP, 0, ANSWER);
+    put_frame(in, DATA, 0, OP, body, size);
+    HEADERS_OF(OP, END_STREAM, WELL);
+    ends_as(kind);
+}
+#define SECOND_LIST(name, kind, bytes)                                                             \
+    Test(image_answers, name, .timeout = 10)                                                       \
+    {                                                                                              \
+        second_list_ends_as(bytes, sizeof(bytes) - 1, kind);                                       \
+    }
+
+SECOND_LIST(the_same_list_again, NULL, "\0\0\0\0\3\n\1a")
+SECOND_LIST(the_same_list_in_other_bytes, NULL, "\0\0\0\0\5\n\1a\x78\1")
+SECOND_LIST(a_list_of_another_name, "wrong-content", "\0\0\0\0\3\n\1b")
+SECOND_LIST(a_list_of_more_names, "wrong-content", "\0\0\0\0\6\n\1a\n\1b")
+SECOND_LIST(two_lists, "wrong-count", "\0\0\0\0\3\n\1a\0\0\0\0\3\n\1a")
+
 Test(image_answers, an_op_that_is_given_up_ends_alone, .timeout = 10)
 {
     struct frame reset;

@@ -426,6 +426,21 @@ Test(image_pair, a_window_grows_with_what_a_round_trip_brings, .timeout = 10)
     pair_close(pair);
 }
 
+/* Of ops that are smaller than half of it. */
+Test(image_pair, a_window_that_no_round_trip_fills_stays_as_it_is, .timeout = 10)
+{
+    const struct image_client_config one = {.images_per_op = 1, .message_bytes = 4u << 20};
+    struct pair *pair = pair_open(&one, 2u << 20, 1);
+    pair->asks.worker.h2.options.window_most = 8u << 20;
+
+    pair->asks.heard.again_left = 20;
+    image_client_ask(&pair->asks.client, 0);
+    pair_talk(pair, 0);
+    cr_assert_eq(pair->asks.heard.done, 21);
+    cr_assert_eq(counter_read(&pair->asks.meter.counters[H2_WINDOW_BYTES]), 2u << 20);
+    pair_close(pair);
+}
+
 Test(image_pair, blocks_that_are_not_given_back_hold_the_output, .timeout = 10)
 {
     struct pair *pair = pair_open(&three, 16u << 20, 1);

@@ -167,6 +167,26 @@ Test(image_service, who_watches_hears_that_the_server_goes)
     cr_assert_eq(server_count(&rig, GRPC_FAILED), 0);
 }
 
+/* An open stream of questions would hold the end up for as long as it may last. */
+Test(image_service, streams_of_questions_end_with_the_server)
+{
+    static const char *const versions[] = {"v1", "v1alpha"};
+    char path[96];
+
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "/grpc.reflection.%s.ServerReflection/ServerReflectionInfo",
+                 versions[i]);
+        call(1 + 2 * i, path, 0, (const uint8_t *)"\x3a", 2);
+    }
+    feed();
+    cr_assert_eq(answer_status(1), -1);
+    drain();
+    frame(PING, ACK, 0, "drain\0\0\0", 8);
+    feed();
+    cr_assert_eq(answer_status(1), GRPC_UNAVAILABLE);
+    cr_assert_eq(answer_status(3), GRPC_UNAVAILABLE);
+}
+
 static uint32_t last_stream(const struct frame *goaway)
 {
     const uint8_t *p = goaway->payload;
