@@ -25,15 +25,11 @@ bool compare_seen(const struct run_result *run, size_t index)
     return false;
 }
 
-/* The controller pairs every case with its group's reference, whose ratio is 1 by itself. */
 static const struct run_case *compare_reference(const struct compare_group *group)
 {
-    for (size_t i = 0; i < group->count; i++) {
-        const struct run_case *c = group->cases[i];
-        if (compare_measured(c) && c->vs_reference == 1.0 && c->vs_reference_interval.low == 1.0 &&
-            c->vs_reference_interval.high == 1.0)
-            return c;
-    }
+    for (size_t i = 0; i < group->count; i++)
+        if (compare_measured(group->cases[i]) && group->cases[i]->is_reference)
+            return group->cases[i];
     return NULL;
 }
 

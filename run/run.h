@@ -99,6 +99,7 @@ struct run_case {
     size_t valid;
     struct interval ops_per_s, bytes_per_s, cpu_ns_per_op;
     struct hist *latency; /* merged over trials */
+    bool is_reference;    /* what the others that ask the same are compared with */
     double vs_reference;  /* median of paired per-round ratios; NAN if none */
     struct interval vs_reference_interval;
 };

@@ -123,6 +123,7 @@ static void case_compare(struct run_result *result, struct run_case *c)
     double ratios[STATS_VALUES_MAX];
     size_t count = 0;
 
+    c->is_reference = reference == c;
     c->vs_reference = NAN;
     c->vs_reference_interval = (struct interval){NAN, NAN, NAN, 0};
     if (reference == NULL)

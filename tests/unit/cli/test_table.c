@@ -123,6 +123,32 @@ Test(table, best_is_within_one_link_and_one_way_of_waiting)
     run_result_free(&run);
 }
 
+/* An open loop's cases all come to what was asked: not who has a ratio of 1 is the reference. */
+Test(table, of_equal_rates_the_reference_is_still_the_one)
+{
+    struct run_result run = fake_run();
+
+    for (unsigned e = 0; e < 3; e++) {
+        static const char *const engines[] = {"blocking", "epoll", "io_uring"};
+        struct run_case *c = fake_case(&run, engines[e], "lo");
+        fake_measured(c, 100000);
+        for (unsigned i = 0; i < c->trials_count; i++)
+            c->trials[i].cpu_ns_per_op += 1000 * e;
+    }
+    char *text = fake_table(&run, 0);
+    says(text, "vs epoll");
+    says(text, "blocking against epoll: ");
+    says(text, "1.00us less CPU an op");
+    says_not(text, "against blocking");
+    free(text);
+    run.settings.reference_spec = strdup("io_uring");
+    text = fake_table(&run, 0);
+    says(text, "vs io_uring");
+    says(text, "epoll against io_uring: ");
+    free(text);
+    run_result_free(&run);
+}
+
 Test(table, few_trials_give_a_range_and_no_best)
 {
     struct run_result run = fake_run();
