@@ -92,7 +92,8 @@ int child_pin(const char *cpu_list, struct lab_error *err)
     return 0;
 }
 
-static int say_ready(const struct child_side *side)
+/* *spins: its waiting burns CPU, as it says itself. */
+static int say_ready(const struct child_side *side, bool *spins)
 {
     Lab__Report report = LAB__REPORT__INIT;
     Lab__Ready *ready = malloc(sizeof(*ready));
@@ -105,6 +106,7 @@ static int say_ready(const struct child_side *side)
     ready->pid = (uint64_t)getpid();
     ready->cpus = record_text(snapshot_cpus(cpus, sizeof(cpus)));
     side->ready(side->context, ready);
+    *spins = strcmp(ready->wait, "spin") == 0;
     ready->clock_ns = clock_ns();
     report.what_case = LAB__REPORT__WHAT_READY;
     report.ready = ready;
@@ -144,6 +146,7 @@ static Lab__Order *next_order(uint64_t deadline_ns, int *r)
 
 struct measured {
     uint64_t t0_ns, t1_ns;
+    bool spins;
     struct snapshot before, after;
 };
 
@@ -259,6 +262,8 @@ static int say_record(const struct child_side *side, unsigned index, const struc
     const Lab__Metric *busy = record_metric(record, "busy_ns");
     if (busy != NULL && busy->observed)
         record->process->busy_ns = (uint64_t)busy->value;
+    /* Where the kernel's thread is it that spins (sqpoll), nobody sees what of it was of use. */
+    record->process->spins = m->spins && record->process->busy_ns > 0;
     report.what_case = LAB__REPORT__WHAT_RECORD;
     report.record = record;
     int r = child_say(&report);
@@ -266,10 +271,10 @@ static int say_record(const struct child_side *side, unsigned index, const struc
     return r;
 }
 
-static int child_measure(const struct child_side *side, unsigned index,
+static int child_measure(const struct child_side *side, unsigned index, bool spins,
                          const Lab__Order__Window *window)
 {
-    struct measured m = {0};
+    struct measured m = {.spins = spins};
 
     side->window(side->context, window->start_ns, window->t0_ns, window->t1_ns);
     int r = window->t1_ns != 0 ? measure_window(side, window, &m)
@@ -279,14 +284,15 @@ static int child_measure(const struct child_side *side, unsigned index,
 
 int child_run(const struct child_side *side, unsigned index)
 {
-    int r = say_ready(side);
+    bool spins = false;
+    int r = say_ready(side, &spins);
 
     while (r == 0) {
         Lab__Order *order = next_order(CLOCK_NEVER, &r);
         if (r < 0)
             break;
         if (order->what_case == LAB__ORDER__WHAT_WINDOW)
-            r = child_measure(side, index, order->window);
+            r = child_measure(side, index, spins, order->window);
         else if (order->what_case == LAB__ORDER__WHAT_CLOCK)
             r = say_clock();
         else if (order->what_case == LAB__ORDER__WHAT_STOP)

@@ -83,7 +83,10 @@ static double side_load(const struct run_trial *trial, const struct run_process 
         unsigned cpus[1024];
         int cpu_count = parse_cpu_list(p->cpus, "cpus", cpus, 1024, NULL);
         bool spins = processes[i].ready != NULL && strcmp(processes[i].ready->wait, "spin") == 0;
-        /* A poller's CPU is always full: what it did beside looking is what counts. */
+        /* A poller's CPU is always full: what it did beside looking is what counts, where that is
+         * seen. */
+        if (spins && p->busy_ns == 0)
+            continue;
         double used_ns = (double)(spins ? p->busy_ns : p->cpu_ns);
         double threads = (double)(processes[i].ready != NULL ? processes[i].ready->n_tids : 1);
         double can_use = cpu_count > 0 ? (double)cpu_count : 1;

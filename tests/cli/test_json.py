@@ -47,6 +47,15 @@ class Schema(LabCase):
         self.validate("-e", "epoll", "-R", "1000")
         self.validate("-e", "epoll", "--reconnect")
 
+    def test_a_poller_tells_how_busy_it_was(self):
+        document = self.validate("-e", "epoll,epoll:spin")
+        sleeps, spins = (case["trials"][0] for case in document["cases"])
+        for side in ("client", "server"):
+            self.assertIsNone(sleeps[side]["busy_s"])
+            self.assertGreater(spins[side]["busy_s"], 0)
+        for process in spins["processes"]:
+            self.assertGreater(process["busy_s"], 0)
+
     def test_one_way_and_both_sides_in_one(self):
         self.validate("-e", "epoll", "--one-way")
         self.validate("-e", "null")

@@ -14,6 +14,7 @@ TestSuite(child, .timeout = 20);
 
 static void side_ready(void *context, Lab__Ready *ready)
 {
+    ready->wait = record_text("spin");
 }
 
 static void side_window(void *context, uint64_t start_ns, uint64_t t0_ns, uint64_t t1_ns)
@@ -29,9 +30,12 @@ static void side_sample(void *context, unsigned index, uint64_t now_ns)
 /* How often it was sampled at the window's ends, as the record's ops and bytes. */
 static void side_finish(void *context, Lab__Record *record)
 {
+    static const struct metric_def busy = {"busy_ns", "ns", METRIC_COUNTER, METRIC_NEITHER, "",
+                                           "engine",  ""};
     const unsigned *samples = context;
     record->ops = samples[0];
     record->bytes = samples[1];
+    record_add_value(record, &busy, 1000);
 }
 
 struct played {
@@ -110,6 +114,8 @@ static void played_ends(struct played *played)
     Lab__Report *report = played_says(played, LAB__REPORT__WHAT_RECORD);
     cr_assert_eq(report->record->ops, 1);
     cr_assert_eq(report->record->bytes, 1);
+    cr_assert(report->record->process->spins, "it has said so when it was ready");
+    cr_assert_eq(report->record->process->busy_ns, 1000);
     lab__report__free_unpacked(report, NULL);
     order(played, LAB__ORDER__WHAT_STOP, 0);
     cr_assert_eq(waitpid(played->pid, &status, 0), played->pid);
