@@ -133,6 +133,10 @@ static const char *draft_trouble_load(const struct draft *draft)
         return "--workers: more threads than --connections, some would have nothing to do";
     if (load->rate == 0 && (load->arrival != LOAD_CONSTANT || load->pacing != LOAD_PACING_SLEEP))
         return "--arrival and --pacing are for an open loop: add --rate";
+    if (load->rate > 0 && load->loops > 0)
+        return "--loops is what each connection does by itself: of an open loop (--rate) say --ops";
+    if (load->reconnect && load->depth > 1)
+        return "--depth: with --reconnect an op is a connection of its own: raise --connections";
     if (!load->reconnect && load->close != LOAD_CLOSE_FIN)
         return "--close says how --reconnect closes: add --reconnect";
     if (load->local_addrs > 1 && draft->link.kind != NULL && !draft->link.kind->local_addrs)

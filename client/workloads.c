@@ -53,6 +53,11 @@ static const char *const pacings[] = {"sleep", "spin", NULL};
 
 #define FIELD(name) offsetof(struct load_options, name)
 
+/* More than one thread can put on its queue, let alone send. */
+#define RATE_MAX (100 * 1000 * 1000)
+/* On each of a million connections they still do not wrap. */
+#define OPS_MAX (1000ull * 1000 * 1000 * 1000)
+
 const struct option_def load_options[] = {
     {.name = "connections",
      .letter = 'c',
@@ -77,6 +82,7 @@ const struct option_def load_options[] = {
      .type = OPTION_RATE,
      .offset = FIELD(rate),
      .fallback = "0",
+     .max = RATE_MAX,
      .argument = "N",
      .help =
          "open loop: so many ops a second over all connections, answered or not; 0 = closed loop",
@@ -94,6 +100,7 @@ const struct option_def load_options[] = {
      .offset = FIELD(ops),
      .fallback = "0", /* not given: by time */
      .min = 1,
+     .max = OPS_MAX,
      .argument = "N",
      .help = "end a trial after so many ops over all connections, instead of by time",
      .group = "Load"},
@@ -102,6 +109,7 @@ const struct option_def load_options[] = {
      .offset = FIELD(loops),
      .fallback = "0", /* not given: by time */
      .min = 1,
+     .max = OPS_MAX,
      .argument = "N",
      .help = "end a trial after so many ops on each connection, instead of by time",
      .group = "Load"},
@@ -140,6 +148,7 @@ const struct option_def load_options[] = {
      .type = OPTION_SECONDS,
      .offset = FIELD(ramp_ns),
      .fallback = "0s",
+     .max = 3600 * NS_PER_S,
      .help = "begin the connections one after the other over this time, before the window",
      .group = "Load"},
     {.name = "pacing",
