@@ -200,7 +200,9 @@ int draft_check(struct draft *draft, struct lab_error *err)
                  draft->server_only);
         return CLI_USAGE;
     }
-    return preflight_load(&draft->options, draft->link.kind, load, err);
+    /* Of a server that is there already others have to see to it. */
+    uint64_t workers = draft->options.server[0] == '\0' ? draft->serve.workers : 1;
+    return preflight_load(&draft->options, draft->link.kind, load, workers, err);
 }
 
 /* --- words for the children --- */

@@ -24,8 +24,10 @@
 #include "run/spawn.h"
 #include "server/serve.h"
 
-/* Beside its connections a process needs some for rings, timers, the listener, the channel. */
+/* Beside its connections a process needs some for the listener, the channel, libraries; and each
+ * worker for its ring or set, what wakes it, and what is tried out before. */
 #define PREFLIGHT_FDS_SPARE      64
+#define PREFLIGHT_FDS_WORKER     3
 #define PREFLIGHT_CONNECT_MS     5000
 #define PREFLIGHT_TIME_WAIT_S    60
 #define PREFLIGHT_TIME_WAIT_LO_S 1 /* tcp_tw_reuse 1, or 2 and over loopback (Linux 4.19) */
@@ -46,13 +48,14 @@ static int preflight_numbers(const char *path, uint64_t *first, uint64_t *second
     return count < 0 ? 0 : count;
 }
 
-static int preflight_fds(uint64_t connections, struct lab_error *err)
+static int preflight_fds(uint64_t connections, uint64_t workers, struct lab_error *err)
 {
+    char beside[64] = "";
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return CLI_OK;
-    uint64_t needed = connections + PREFLIGHT_FDS_SPARE;
+    uint64_t needed = connections + workers * PREFLIGHT_FDS_WORKER + PREFLIGHT_FDS_SPARE;
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -60,10 +63,12 @@ static int preflight_fds(uint64_t connections, struct lab_error *err)
     }
     if (limit.rlim_cur == RLIM_INFINITY || needed <= limit.rlim_cur)
         return CLI_OK;
+    if (workers > 1)
+        snprintf(beside, sizeof(beside), " and %llu workers", (unsigned long long)workers);
     lab_fail(err, EMFILE,
-             "--connections %llu needs %llu file descriptors a process and the limit is %llu: "
-             "raise it (`ulimit -Hn %llu` as root) or ask for fewer",
-             (unsigned long long)connections, (unsigned long long)needed,
+             "--connections %llu%s: %llu file descriptors a process are needed and the limit is "
+             "%llu: raise it (`ulimit -Hn %llu` as root) or ask for fewer",
+             (unsigned long long)connections, beside, (unsigned long long)needed,
              (unsigned long long)limit.rlim_cur, (unsigned long long)needed);
     return CLI_USAGE;
 }
@@ -131,9 +136,11 @@ static int preflight_cc(const char *name, struct lab_error *err)
 }
 
 int preflight_load(const struct case_options *options, const struct link_kind *kind,
-                   const struct load_options *load, struct lab_error *err)
+                   const struct load_options *load, uint64_t server_workers, struct lab_error *err)
 {
-    int r = preflight_fds(load->connections, err);
+    uint64_t workers = load->workers > server_workers ? load->workers : server_workers;
+
+    int r = preflight_fds(load->connections, workers, err);
     if (r == CLI_OK)
         r = preflight_ports(options, kind, load, err);
     if (r == CLI_OK && options->cc[0] != '\0')

@@ -14,7 +14,7 @@
 /* Of one case; kind: of the link that was asked for, or NULL. Raises the soft limit of file
  * descriptors to the hard one, for this process and those that it starts. CLI_OK or CLI_USAGE. */
 int preflight_load(const struct case_options *options, const struct link_kind *kind,
-                   const struct load_options *load, struct lab_error *err);
+                   const struct load_options *load, uint64_t server_workers, struct lab_error *err);
 
 /* Refuses what says how to start or pin a server where no case of the run starts one. CLI_OK or
  * CLI_USAGE. */

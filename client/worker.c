@@ -673,6 +673,9 @@ static void worker_loop(struct load_worker *worker)
     unsigned rounds = 0;
 
     worker->now_ns = clock_ns();
+    /* A stop that came before there was an engine woke nobody. */
+    if (atomic_load_explicit(&load->stopping, memory_order_acquire))
+        worker->phase = WORKER_ENDED;
     while (worker->phase != WORKER_ENDED) {
         uint64_t deadline_ns = worker_step(worker);
         if (worker->phase == WORKER_ENDED)
@@ -712,9 +715,14 @@ static int worker_open_engine(struct load_worker *worker)
         .link = config->link,
         .verbose = config->verbose,
     };
-    int r = config->spec->ops->open(&worker->engine, &engine_config, &pump_events, &worker->error);
+    struct engine *engine;
+    int r = config->spec->ops->open(&engine, &engine_config, &pump_events, &worker->error);
     if (r < 0)
         return r;
+    /* From here on load_stop() finds it, and wakes it. */
+    pthread_mutex_lock(&worker->load->lock);
+    worker->engine = engine;
+    pthread_mutex_unlock(&worker->load->lock);
     if (config->other_side == NULL)
         worker->address = config->addresses[worker->index % config->addresses_count];
     else

@@ -528,6 +528,39 @@ Test(load, steady_state_allocates_nothing, .timeout = 120)
     allocate_nothing(kinds);
 }
 
+/* --- a start that fails --- */
+
+/* The first instance cannot be opened; the others are not there yet by the time that this is known,
+ * so that nobody can wake them. */
+static _Atomic unsigned opened;
+
+static int open_late(struct engine **engine, const struct engine_config *config,
+                     const struct engine_events *events, struct lab_error *err)
+{
+    if (opened++ == 0)
+        return lab_fail(err, EMFILE, "no more files");
+    sleep_until(clock_ns() + 50 * NS_PER_MS);
+    return engine_find("epoll")->open(engine, config, events, err);
+}
+
+Test(load, a_start_that_fails_ends_those_that_come_late, .timeout = 60)
+{
+    struct engine_ops late = *engine_find("epoll");
+    struct rig rig;
+
+    late.open = open_late;
+    rig_open(&rig, "epoll", "connections=4", "workers=4", "reconnect", NULL);
+    rig.spec.ops = &late;
+    cr_assert_eq(addr_parse("127.0.0.1:9", 0, "", &rig.address, &rig.err), 0);
+    rig.load_config.addresses = &rig.address;
+    rig.load_config.addresses_count = 1;
+    opened = 0;
+    cr_assert_eq(load_start(&rig.load, &rig.load_config, &rig.err), -EMFILE);
+    cr_assert_str_eq(rig.err.text, "no more files");
+    cr_assert_null(rig.load);
+    rig_close(&rig);
+}
+
 /* --- a workload upon libraries, with all that a workload may have --- */
 
 static bool images_are_built(void)
