@@ -160,7 +160,8 @@ static int preflight_resolve(const char *text, struct addr *out, struct lab_erro
     if (addr_parse(text, 0, "--server", out, err) == 0)
         return CLI_OK;
     if (colon == NULL || colon == text || (size_t)(colon - text) >= sizeof(host) ||
-        text[0] == '[' || strchr(text, '/') != NULL || memchr(text, ':', (size_t)(colon - text)))
+        text[0] == '[' || strncmp(text, "unix:", 5) == 0 || strchr(text, '/') != NULL ||
+        memchr(text, ':', (size_t)(colon - text)))
         return CLI_USAGE; /* addr_parse's sentence */
     uint64_t port = 0;
     if (parse_count(colon + 1, "--server", &port, err) < 0 || port == 0 || port > 65535) {

@@ -73,6 +73,9 @@ class Server(LabCase):
                 "run", "echo", address, says=(address, "nothing listens", "lab serve echo")
             )
 
+    def test_no_unix_path(self):
+        self.assert_refused("run", "echo", "unix:", says=("unix:", "unix:/path"))
+
     def test_no_unix_socket(self):
         self.assert_refused("run", "echo", "unix:nowhere.sock", says=("nowhere.sock", "nothing"))
 
@@ -128,6 +131,12 @@ class Host(LabCase):
         self.assert_refused(
             "run", "echo", "-c", "1000", says=("1000", "file descriptors", "128"), preexec_fn=few
         )
+        # Each worker opens some beside the connections.
+        for workers in ("--workers", "--server-workers"):
+            self.assert_refused(
+                "run", "echo", "-e", "epoll", "-c", "60", workers, "30",
+                says=("60 and 30 workers", "file descriptors", "128"), preexec_fn=few,
+            )  # fmt: skip
 
     def test_a_port_in_use(self):
         with socket.socket() as taken:
