@@ -515,6 +515,8 @@ static void uring_close(struct engine *engine)
     while ((c = conns_next(&e->conns, &index)) != NULL) {
         c->abort = true;
         uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
+        /* One that was ending may wait for loans, which on_closed brings back. */
+        uring_mark_dirty(e, c);
     }
     while (!uring_close_rest(e) || e->conns.count > 0) {
         uring_flush(e);

@@ -381,6 +381,41 @@ static void engine_recv(struct end *end, struct buf *buf, unsigned flags)
 
 static const struct role engine_client = {.begin = engine_begin, .recv = engine_recv};
 
+/* --- the same, and some have died before and wait for their loans alone --- */
+
+static void dying_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+    end->ends = ENDS_LOCALLY;
+    end_close(end, true);
+}
+
+static void survivor_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_bytes(end, 100);
+}
+
+/* Goes to and fro until all others have died, and on until nothing of theirs is under way. */
+static void survivor_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    if (end->received_bytes < (end->step + 1) * 100)
+        return;
+    end->step++;
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next)
+        if (other->side == SIDE_CLIENT && other->flow == 0 && !other->closing)
+            end->goal = end->step;
+    if (end->step > end->goal + 50)
+        end->lane->close_now = true;
+    else
+        end_send_bytes(end, 100);
+}
+
+static const struct role dying_client = {.begin = other_begin, .recv = dying_recv};
+static const struct role survivor_client = {.begin = survivor_begin, .recv = survivor_recv};
+
 /* --- one closes another, within its upward call --- */
 
 static void anyhow_begin(struct end *end)
@@ -614,6 +649,10 @@ const struct body bodies_close[] = {
     {.name = "close-engine",
      .families = FAMILY_ALL,
      .flows = {{.client = &engine_client, .server = &abort_server, .count = 4}}},
+    {.name = "close-engine-of-dead",
+     .skip = skip_one_each,
+     .flows = {{.client = &dying_client, .server = &abort_server, .count = 4},
+               {.client = &survivor_client, .server = &abort_server, .count = 1}}},
     {.name = "close-other",
      .skip = skip_one_each,
      .flows = {{.client = &close_other_client, .server = &close_other_server, .count = 8}}},
