@@ -328,13 +328,27 @@ void echo_server_open(struct echo_server *server, bool one_way, uint64_t ack_byt
     };
 }
 
-void echo_server_reset(struct echo_server *server)
+static void echo_server_drop(struct echo_server *server)
 {
     for (unsigned i = 0; i < server->pending_count; i++)
         buf_unref(server->pending[i].buf);
     server->pending_count = 0;
+}
+
+void echo_server_reset(struct echo_server *server)
+{
+    echo_server_drop(server);
     server->received_bytes = server->acked_bytes = 0;
-    server->ack_in_flight = false;
+    server->ack_in_flight = server->mute = false;
+    server->counts = server->one_way || server->close_after != 0;
+}
+
+static void echo_server_mute(void *state)
+{
+    struct echo_server *server = state;
+
+    echo_server_drop(server);
+    server->mute = server->counts = true;
 }
 
 void echo_server_close(struct echo_server *server)
@@ -366,7 +380,7 @@ static int echo_server_input(void *state, struct buf *buf)
     struct echo_server *server = state;
     if (__builtin_expect(server->counts, 0)) {
         server->received_bytes += buf->size;
-        if (server->one_way)
+        if (server->one_way || server->mute)
             return PROTO_OK;
     }
     if (__builtin_expect(server->pending_count == server->pending_room, 0) &&
@@ -419,4 +433,5 @@ const struct proto_ops echo_server_proto = {
     .input = echo_server_input,
     .output = echo_server_output,
     .sent = echo_server_sent,
+    .mute = echo_server_mute,
 };

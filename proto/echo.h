@@ -108,11 +108,12 @@ struct echo_server {
     struct seg *pending; /* received, not yet handed down */
     unsigned pending_count, pending_room;
     bool one_way;
-    bool counts;            /* received_bytes: one-way, or with close_after */
+    bool counts;            /* received_bytes: one-way, or with close_after; or it is mute */
     struct seg pending_one; /* memory of the first */
 
     uint64_t received_bytes;
     uint64_t close_after; /* close in order once so many bytes were echoed; 0: never */
+    bool mute;            /* keeps nothing: there will be no output */
     bool ack_in_flight;
     uint8_t ack[ECHO_ACK_BYTES];
     uint64_t ack_bytes; /* one-way: acknowledge at each multiple of it */

@@ -69,6 +69,10 @@ struct proto_ops {
     /* Something has begun that may take its time, so that silence does not mean idleness. NULL:
      * it does. */
     bool (*busy)(const void *state);
+    /* No output is asked for any more, and nobody would take it: what was kept for it is given
+     * back, received buffers above all, whose loans would stop the reading. What still comes is
+     * told by input. NULL: nothing is kept. */
+    void (*mute)(void *state);
 };
 
 #endif

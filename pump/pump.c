@@ -44,6 +44,8 @@ static SELDOM int pump_unsent(struct pump_conn *conn, struct proto_output *out, 
         conn->flags |= PUMP_MUTE;
     out->last |= gone;
     pump_drop(conn, out, count);
+    if (gone && conn->proto->mute != NULL)
+        conn->proto->mute(conn->state);
     return gone ? 0 : err;
 }
 
@@ -389,6 +391,8 @@ void pump_close(struct pump_conn *conn, bool abort)
     if (conn->handle == ENGINE_CONN_NONE || ((conn->flags & PUMP_CLOSING) && !abort))
         return;
     conn->flags |= PUMP_CLOSING;
+    if (conn->proto->mute != NULL)
+        conn->proto->mute(conn->state);
     conn->engine->ops->conn_close(conn->engine, conn->handle, abort);
 }
 

@@ -332,6 +332,29 @@ Test(echo, the_server_hands_back_the_very_buffer_and_lets_go_of_it, .timeout = 1
     echo_server_close(&server);
 }
 
+/* Its loans would keep what still comes from being read. */
+Test(echo, the_server_keeps_nothing_that_nobody_takes, .timeout = 10)
+{
+    struct echo_server server;
+    struct seg segs[4];
+    uint64_t cookie = 0;
+    uint8_t data[10];
+    struct buf buf = {.data = data, .size = 10, .refs = 1, .release = keep};
+
+    echo_server_open(&server, false, 0, 0);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(buf.refs, 2);
+    echo_server_proto.mute(&server);
+    cr_assert_eq(buf.refs, 1);
+    cr_assert_eq(echo_server_proto.input(&server, &buf), PROTO_OK);
+    cr_assert_eq(buf.refs, 1);
+    cr_assert_eq(server_output(&server, segs, &cookie), 0);
+    echo_server_reset(&server);
+    echo_server_proto.input(&server, &buf);
+    cr_assert_eq(buf.refs, 2, "the next connection is another one");
+    echo_server_close(&server);
+}
+
 Test(echo, the_server_closes_after_its_answer_if_asked_to, .timeout = 10)
 {
     struct echo_server server;

@@ -79,6 +79,7 @@ struct script {
     unsigned inputs, asked, sent_calls;
     unsigned on_sent_more; /* outputs that come with sent() */
     struct buf *buf;       /* what it sends, else memory */
+    unsigned mutes;
     bool says_last, says_close, says_time;
     unsigned ticks, drains;
     uint64_t told_ns, next_ns; /* tick(): the time that it was told last, and what it asks for */
@@ -127,8 +128,14 @@ static bool script_sent(void *state, uint64_t cookie, unsigned what)
     return script->left > 0;
 }
 
+static void script_mute(void *state)
+{
+    ((struct script *)state)->mutes++;
+}
+
 static const struct proto_ops script_proto = {
     .name = "script",
+    .mute = script_mute,
     .input = script_input,
     .eof = script_eof,
     .output = script_output,
@@ -393,6 +400,7 @@ Test(pump, a_connection_that_has_failed_is_read_on_and_not_asked_for_output, .ti
     pump_kick(&f.conn);
     cr_assert_eq(f.fake.closes, 0);
     cr_assert_eq(f.script.left, 2, "asked for more than nobody takes");
+    cr_assert_eq(f.script.mutes, 1, "it is to give back what it keeps");
     receive(&f);
     receive(&f);
     cr_assert_eq(f.script.inputs, 2);
@@ -401,6 +409,17 @@ Test(pump, a_connection_that_has_failed_is_read_on_and_not_asked_for_output, .ti
     pump_events.on_closed(&f.conn, ENGINE_CLOSED_RESET, ECONNRESET);
     cr_assert_eq(closed_count, 1);
     cr_assert_eq(closed_err, ECONNRESET);
+}
+
+/* It may hold loans for an output that it will not be asked for: they would keep the engine from
+ * telling the end. */
+Test(pump, who_is_closed_gives_back_what_was_kept, .timeout = 10)
+{
+    struct fixture f;
+    set_up(&f);
+    pump_close(&f.conn, false);
+    cr_assert_eq(f.script.mutes, 1);
+    cr_assert_eq(f.fake.closes, 1);
 }
 
 Test(pump, closing_in_order_waits_for_the_last_output, .timeout = 10)
