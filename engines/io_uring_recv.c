@@ -389,13 +389,16 @@ void uring_recv_done(struct uring_engine *e, struct uring_conn *c, int result, u
 /*
  * One at a time on UNIX sockets: there a multishot receive can miss the end, or the reset, that
  * comes on the heels of bytes, and nothing tells of it again (liburing's reports, no. 1549; seen on
- * Linux 6.18.44 too, in one of some thousand connections. TCP says itself that there is more).
+ * Linux 6.18.44 too, in one of some thousand connections). TCP says itself that there is more, when
+ * that is a FIN; of a reset it does not, so that what a failed send has to wait for is received one
+ * at a time as well.
  */
 static void uring_recv_arm(struct uring_engine *e, struct uring_conn *c)
 {
     struct io_uring_sqe *sqe = uring_sqe(e);
 
-    if (uring_uses(e, URING_MULTISHOT) && !c->recv_single)
+    c->recv_stays = uring_uses(e, URING_MULTISHOT) && !c->recv_single;
+    if (c->recv_stays)
         io_uring_prep_recv_multishot(sqe, c->ring_fd, NULL, 0, 0);
     else
         io_uring_prep_recv(sqe, c->ring_fd, NULL, e->pool.size, 0);
@@ -419,8 +422,9 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
         /* Only once something had to be stashed: most pauses are over before. And the round in
          * which the quota was reached is let pass: an answer that goes out with its end brings
          * the loans back, and stopping would have cost two entries and a round. */
-        if (c->stash != NULL && !c->recv_cancelled &&
-            (c->recv_paused || c->recv_over_round != e->round)) {
+        bool full = c->stash != NULL && (c->recv_paused || c->recv_over_round != e->round);
+        bool missed = c->send_err != 0 && c->recv_stays;
+        if ((full || missed) && !c->recv_cancelled) {
             uring_conn_cancel(e, c, uring_conn_tag(c, URING_RECV));
             c->recv_cancelled = true;
         }

@@ -128,7 +128,7 @@ static void uring_send_failed(struct uring_engine *e, struct uring_conn *c, int 
     if (c->state == URING_CONN_OPEN && gone &&
         (c->recv_armed || c->stash != NULL || sock_has_unread(c->fd))) {
         c->send_err = err;
-        c->mute = true;
+        c->mute = c->recv_single = true;
         uring_mark_dirty(e, c);
         return;
     }

@@ -3,8 +3,10 @@
 import os
 import re
 import resource
+import select
 import signal
 import socket
+import struct
 import time
 
 from harness import EXIT_OK, SLOWER, LabCase, main
@@ -26,6 +28,25 @@ def read_to_end(conn):
     while piece := conn.recv(65536):
         data += piece
     return data
+
+
+def fill(conns):
+    """Sends to all, and reads nothing, until nobody takes more for a while."""
+    idle_since = time.monotonic()
+    for conn in conns:
+        conn.setblocking(False)
+    while time.monotonic() - idle_since < 0.3:
+        for conn in select.select([], conns, [], 0.05)[1]:
+            try:
+                conn.send(b"x" * 65536)
+                idle_since = time.monotonic()
+            except BlockingIOError:
+                pass
+
+
+def reset(conn):
+    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    conn.close()
 
 
 class Serve(LabCase):
@@ -158,6 +179,26 @@ class Limits(LabCase):
                         answer = b""
             self.assertEqual(answer, b"x")
         self.finish(process, signal.SIGTERM)
+
+    def test_clients_that_read_nothing_and_go_leave_nothing(self):
+        for engine in ("blocking", "epoll", "io_uring"):
+            with self.subTest(engine=engine):
+                process, address = self.serve("-e", engine)
+                files = f"/proc/{process.pid}/fd"
+                before = len(os.listdir(files))
+                conns = [connect(address) for _ in range(8)]
+                fill(conns)
+                stays = conns.pop()
+                for conn in conns:
+                    reset(conn)
+                until = time.monotonic() + 20 * SLOWER
+                while len(os.listdir(files)) > before + 1 and time.monotonic() < until:
+                    time.sleep(0.05)
+                self.assertEqual(len(os.listdir(files)), before + 1)
+                # One that is there still, and takes nothing, does not hold up the end.
+                code, _, stderr = self.finish(process, signal.SIGTERM)
+                self.assertEqual(code, EXIT_OK, stderr)
+                stays.close()
 
     def test_idle_closes_who_is_silent_and_nobody_else(self):
         process, address = self.serve("--idle", "400ms")
