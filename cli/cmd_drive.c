@@ -13,7 +13,7 @@
 #define DRIVE_ADDRESSES_MAX 64
 
 struct drive_options {
-    char connect[4 * OPTION_TEXT_MAX];
+    char connect[4 * OPTION_TEXT_MAX], server_name[OPTION_TEXT_MAX];
     uint64_t seed, processes;
     bool both_sides;
 };
@@ -33,6 +33,13 @@ static const struct option_def drive_options[] = {
      .argument = "ADDR[,ADDR...]",
      .help = "where the servers listen",
      .set = set_connect,
+     .group = "Process"},
+    {.name = "server-name",
+     .type = OPTION_TEXT,
+     .offset = offsetof(struct drive_options, server_name),
+     .fallback = "",
+     .argument = "HOST:PORT",
+     .help = "what the server is called, where that is not its address",
      .group = "Process"},
     {.name = "seed",
      .type = OPTION_COUNT,
@@ -185,6 +192,7 @@ static int drive_start(struct drive_side *drive, const struct client_workload *w
         goto out;
     config.workload_options = options;
     config.addresses = addresses;
+    config.server_name = drive->options.server_name[0] != '\0' ? drive->options.server_name : NULL;
     config.link = drive->side.link;
     config.verbose = drive->side.options.verbose;
     config.cc = drive->side.options.cc[0] != '\0' ? drive->side.options.cc : NULL;

@@ -304,6 +304,26 @@ int preflight_started(const struct run_result *run, const struct run_options *op
     return CLI_USAGE;
 }
 
+/* A server that was asked for by a name is to hear that name, which its address does not tell. */
+static void preflight_name(struct run_case *c)
+{
+    struct addr numeric;
+    size_t count = 0;
+    char **args, *arg;
+
+    if (strncmp(c->server_address, "localhost:", 10) != 0 &&
+        addr_parse(c->server_address, 0, "", &numeric, NULL) == 0)
+        return;
+    while (c->client_args[count] != NULL)
+        count++;
+    args = realloc(c->client_args, (count + 2) * sizeof(*args));
+    if (args == NULL || asprintf(&arg, "--server-name=%s", c->server_address) < 0)
+        abort();
+    args[count] = arg;
+    args[count + 1] = NULL;
+    c->client_args = args;
+}
+
 int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err)
 {
     char asked[OPTION_TEXT_MAX] = "", numeric[ADDR_TEXT_MAX] = "", link[IF_NAMESIZE] = "";
@@ -312,6 +332,7 @@ int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *
         struct run_case *c = &run->cases[i];
         if (c->server_address == NULL)
             continue;
+        preflight_name(c);
         if (c->link_spec != NULL) {
             struct addr addr = {0};
             int r = preflight_resolve(c->server_address, &addr, err);

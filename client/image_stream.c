@@ -263,7 +263,7 @@ static int image_state_open(void *memory, struct load_conn *conn, void *shared, 
     state->last_ns = calloc(depth, sizeof(*state->last_ns));
     return state->last_ns == NULL
                ? -ENOMEM
-               : image_client_open(&state->client, shared, state, load_address(conn), depth);
+               : image_client_open(&state->client, shared, state, load_authority(conn), depth);
 }
 
 static void image_state_reset(void *memory, uint64_t connection)

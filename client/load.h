@@ -98,8 +98,9 @@ void load_progress(struct load_conn *conn, uint64_t bytes);
 /* Into a row of the workload's metrics. A histogram takes what was seen in the window only. */
 void load_count(struct load_conn *conn, unsigned row, uint64_t n);
 void load_record(struct load_conn *conn, unsigned row, uint64_t now_ns, uint64_t value);
-/* Whom the connection is to; static for its life. */
-const char *load_address(const struct load_conn *conn);
+/* Whom the connection is to, as a URI names it: HOST:PORT. Static for its life, and there once it
+ * is connected. */
+const char *load_authority(const struct load_conn *conn);
 /* When the op was to start; of a slot that is busy. */
 uint64_t load_op_start_ns(const struct load_conn *conn, unsigned slot);
 
@@ -119,6 +120,7 @@ struct load_config {
     struct load_options options;  /* checked */
     const struct addr *addresses; /* worker i uses address i mod count */
     unsigned addresses_count;
+    const char *server_name; /* HOST:PORT with a name, as the user typed it; NULL: the address */
     const char *cc;
     const struct link *link; /* NULL: whatever the addresses are on */
     bool verbose;            /* the engine's libraries may speak */

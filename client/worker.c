@@ -219,9 +219,9 @@ void load_op_first_byte(struct load_conn *conn, unsigned slot)
         hist_record(worker->first_byte, now_ns - conn->slots[slot].intended_ns);
 }
 
-const char *load_address(const struct load_conn *conn)
+const char *load_authority(const struct load_conn *conn)
 {
-    return conn->worker->address_text;
+    return conn->worker->authority;
 }
 
 bool load_wants_first_byte(const struct load_conn *conn)
@@ -704,6 +704,20 @@ static void worker_loop(struct load_worker *worker)
     hist_batch_flush(&worker->latencies, worker->latency);
 }
 
+/* A path has no place in a URI's authority, nor has a scope, which means something here only. */
+static void worker_name_server(struct load_worker *worker)
+{
+    const char *name = worker->config->server_name;
+    struct addr address = worker->address;
+    char text[ADDR_TEXT_MAX];
+
+    if (address.sa.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&address.sa)->sin6_scope_id = 0;
+    if (name == NULL)
+        name = addr_is_unix(&address) ? "localhost" : addr_format(&address, text);
+    snprintf(worker->authority, sizeof(worker->authority), "%s", name);
+}
+
 static int worker_open_engine(struct load_worker *worker)
 {
     const struct load_config *config = worker->config;
@@ -729,6 +743,7 @@ static int worker_open_engine(struct load_worker *worker)
         r = config->other_side->open(config->other_side->context, worker->engine,
                                      &worker->other_side, &worker->address, &worker->error);
     addr_format(&worker->address, worker->address_text);
+    worker_name_server(worker);
     return r;
 }
 

@@ -103,6 +103,7 @@ struct load_worker {
     void *other_side;
     struct addr address;
     char address_text[ADDR_TEXT_MAX];
+    char authority[OPTION_TEXT_MAX];
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
     uint64_t start_ns, drain_until_ns, ended_ns;

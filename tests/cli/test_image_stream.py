@@ -69,6 +69,14 @@ class ImageStream(LabCase):
         self.assertNotIn("images an op", result.stdout)
         self.assertNotIn("first image", result.stdout)
 
+    def test_over_a_socket_that_is_a_file(self):
+        """Its path is nothing that a request's :authority may say."""
+        listen = f"unix:{self.folder}/s.sock"
+        _, address = self.serve("-e", "epoll", workload="image-stream", listen=listen)
+        self.assertEqual(address, listen)
+        trial, _ = self.images("--server", address, "-n", "5")
+        self.assertEqual((trial["ops"], trial["errors_by_kind"]), (5, {}))
+
     def test_a_folder_is_served(self):
         folder = os.path.join(self.folder, "pictures")
         os.mkdir(folder)

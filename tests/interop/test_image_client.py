@@ -4,9 +4,12 @@ against some that are not to be trusted.
 Run by hand: LAB=build/lab LAB_BUILD=build python3 tests/interop/test_image_client.py -v
 """
 
+import contextlib
 import importlib.util
 import os
+import socket
 import sys
+import threading
 import unittest
 
 import peers  # and where harness lies
@@ -126,6 +129,58 @@ class Untrustworthy(ClientCase):
         trial = self.run_against(self.grpcio("--fault", "hangs-once"), *words, exit_code=1)
         self.assertEqual(trial["errors_by_kind"], {"timeout": 1})
         self.assertEqual(trial["ops"], 39)
+
+
+class Names(ClientCase):
+    """What a server, or a proxy before it, hears of whom it is taken for."""
+
+    def setUp(self):
+        super().setUp()
+        if reason := peers.image_stream_reason():
+            self.skipTest(reason)
+        if importlib.util.find_spec("h2") is None:
+            self.skipTest("PyPI's h2 is not there (grpclib brings it)")
+
+    @contextlib.contextmanager
+    def refusing(self):
+        """A server that answers 503: (its port, the set of authorities that it was asked by)."""
+        heard = set()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=self.accept, args=(listener, heard), daemon=True).start()
+            yield listener.getsockname()[1], heard
+            listener.shutdown(socket.SHUT_RDWR)
+
+    def accept(self, listener, heard):
+        with contextlib.suppress(OSError):
+            while True:
+                conn, _ = listener.accept()
+                threading.Thread(target=self.refuse, args=(conn, heard), daemon=True).start()
+
+    @staticmethod
+    def refuse(conn, heard):
+        import h2.config
+        import h2.connection
+        import h2.events
+
+        config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+        http = h2.connection.H2Connection(config=config)
+        http.initiate_connection()
+        with conn, contextlib.suppress(OSError):
+            conn.sendall(http.data_to_send())
+            while data := conn.recv(65536):
+                for event in http.receive_data(data):
+                    if isinstance(event, h2.events.RequestReceived):
+                        heard.add(dict(event.headers)[":authority"])
+                        answer = [(":status", "503")]
+                        http.send_headers(event.stream_id, answer, end_stream=True)
+                conn.sendall(http.data_to_send())
+
+    def test_as_the_user_typed_it(self):
+        for host in ("localhost", "127.0.0.1"):
+            with self.subTest(host=host), self.refusing() as (port, heard):
+                trial = self.run_against(f"{host}:{port}", "-n", "2", exit_code=1)
+                self.assertEqual(trial["errors_by_kind"], {"http-status": 2})
+                self.assertEqual(heard, {f"{host}:{port}"})
 
 
 @peers.for_each_engine(globals())
