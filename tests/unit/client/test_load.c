@@ -545,12 +545,12 @@ static int open_late(struct engine **engine, const struct engine_config *config,
 
 Test(load, a_start_that_fails_ends_those_that_come_late, .timeout = 60)
 {
-    struct engine_ops late = *engine_find("epoll");
+    struct engine_ops ops = *engine_find("epoll");
     struct rig rig;
 
-    late.open = open_late;
+    ops.open = open_late;
     rig_open(&rig, "epoll", "connections=4", "workers=4", "reconnect", NULL);
-    rig.spec.ops = &late;
+    rig.spec.ops = &ops;
     cr_assert_eq(addr_parse("127.0.0.1:9", 0, "", &rig.address, &rig.err), 0);
     rig.load_config.addresses = &rig.address;
     rig.load_config.addresses_count = 1;
