@@ -175,6 +175,26 @@ Test(verdict, overloaded, .init = setup, .fini = teardown)
     HOLDS_NOT("overloaded");
 }
 
+/* Four are under way at any time: it is chance how many more at the window's end than before. */
+Test(verdict, overloaded_is_more_than_what_is_under_way, .init = setup, .fini = teardown)
+{
+    fake_trial_open(&fake, 200);
+    fake.trial->ops = 98;
+    fake.trial->ops_per_s = 196;
+    fake.trial->scheduled = 100;
+    HOLDS("overloaded", "98.0 %");
+    fake.trial->latency_from_send = hist_new();
+    for (unsigned i = 0; i < 98; i++)
+        hist_record(fake.trial->latency_from_send, 20 * NS_PER_MS);
+    HOLDS_NOT("overloaded");
+    fake.trial->ops = 90;
+    fake.trial->ops_per_s = 180;
+    HOLDS("overloaded", "90.0 %");
+    fake.trial->ops = 99;
+    fake.trial->scheduled = 101;
+    HOLDS_NOT("overloaded");
+}
+
 /* --- unstable --- */
 
 static void slices(unsigned count, double first, double step, double swing)
