@@ -169,8 +169,8 @@ static void judge_generator(const struct judge *j)
                   client > server ? "client" : "server", 100 * client, 100 * server);
 }
 
-/* What is under way at the window's end is not answered in it, and what was at its beginning is: the
- * two differ by chance. So many ops missing say nothing. */
+/* What is under way at the window's end is not answered in it, and what was at its beginning is:
+ * the two differ by chance. So many ops missing say nothing. */
 static double missing_by_chance(const struct run_trial *trial)
 {
     const struct hist *h = trial->latency_from_send;
