@@ -26,7 +26,8 @@
 #define REACH_TIME_WAITS 4096u /* the most that are kept; a power of two */
 #define REACH_PORT_FIRST 1024u
 #define REACH_PORTS      (65536u - REACH_PORT_FIRST)
-#define REACH_CHUNK      64u /* elements that are allocated at once */
+#define REACH_CHUNK      64u  /* elements that are allocated at once */
+#define REACH_NO_HOST    224u /* the first octet of groups, and what is above */
 /*
  * Up to so many bytes are summed first and copied then. What they are copied to are lines that the
  * other end has read, and that have to be asked for: of stores that follow each other closely more
@@ -277,15 +278,28 @@ u16_t reach_port(const ip_addr_t *local, const ip_addr_t *remote, u16_t remote_p
 
 /* --- input --- */
 
-/* What is no plain segment of IPv4: of IPv6, still one bucket; for the rest the library may look
- * at any connection, but for ARP. */
+/* What the library can tell from the first bytes is nothing for TCP: it looks at no connection. */
+static bool is_for_others(const struct pbuf *p, uint16_t type)
+{
+    const uint8_t *ip = (const uint8_t *)p->payload + WIRE_HEADER;
+
+    if (type == ETHTYPE_IP)
+        return p->len < WIRE_HEADER + IP_HLEN || ip[9] != IP_PROTO_TCP;
+    if (type == ETHTYPE_IPV6)
+        return p->len < WIRE_HEADER + IP6_HLEN || ip[6] == IP6_NEXTH_UDP ||
+               ip[6] == IP6_NEXTH_ICMP6;
+    return true;
+}
+
+/* What is no plain segment of IPv4: of IPv6, still one bucket; for the rest of what may be TCP's
+ * the library may look at any connection. */
 static bool input_other(const struct pbuf *p)
 {
     const uint8_t *frame = p->payload, *ip = frame + WIRE_HEADER;
     uint16_t type = p->len < WIRE_HEADER ? 0 : (uint16_t)(frame[12] << 8 | frame[13]);
     u32_t from[4];
 
-    if (reach.joined || type == ETHTYPE_ARP)
+    if (reach.joined || is_for_others(p, type))
         return false;
     if (type != ETHTYPE_IPV6 || p->len < WIRE_HEADER + IP6_HLEN + TCP_HLEN ||
         ip[6] != IP6_NEXTH_TCP) {
@@ -318,6 +332,8 @@ bool reach_input(struct netif *netif, struct pbuf *p, u32_t own_address)
     if (reach.joined || p->len < WIRE_HEADER + IP_HLEN + TCP_HLEN ||
         words[-1] != PP_HTONS(ETHTYPE_IP) || frame[WIRE_HEADER] != 0x45 ||
         IPH_PROTO(ip) != IP_PROTO_TCP || ip->dest.addr != own_address ||
+        frame[WIRE_HEADER + 12] >= REACH_NO_HOST ||
+        ip->src.addr == (own_address | ~netif_ip4_netmask(netif)->addr) ||
         (IPH_OFFSET(ip) & PP_HTONS(IP_OFFMASK | IP_MF)) != 0)
         return input_other(p);
     u16_t size = lwip_ntohs(IPH_LEN(ip));

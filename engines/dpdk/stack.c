@@ -194,8 +194,12 @@ static err_t output_known(struct netif *netif, struct pbuf *p, const ip4_addr_t 
 
     if (stack.mss > STACK_MSS_LIBRARY)
         announce_mss(p);
-    if (etharp_find_addr(netif, to, &mac, &address) < 0)
+    ssize_t entry = etharp_find_addr(netif, to, &mac, &address);
+    /* The library asks a neighbour again before it forgets him, if it is given what is for him. */
+    if (entry < 0 || !(stack.renewed & 1u << entry)) {
+        stack.renewed |= entry < 0 ? 0 : 1u << entry;
         return etharp_output(netif, p, to);
+    }
     memcpy(header, mac->addr, 6);
     memcpy(header + 6, stack.header + 6, WIRE_HEADER - 6);
     send_packet(p, header);
@@ -313,6 +317,10 @@ void stack_tick(uint64_t now_ns)
         reach_join();
         tcp_tmr();
         reach_split();
+    }
+    if (now_ns >= stack.renew_ns) {
+        stack.renew_ns = now_ns + NS_PER_S;
+        stack.renewed = 0;
     }
     if (sys_timeouts_sleeptime() == 0)
         sys_check_timeouts();

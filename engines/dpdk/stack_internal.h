@@ -16,7 +16,9 @@
 struct stack {
     struct stack_config config;
     struct netif netif;
-    uint64_t tcp_timer_ns;
+    uint64_t tcp_timer_ns, renew_ns;
+    uint32_t
+        renewed; /* entries of the library's table of neighbours that it was asked for lately */
     uint8_t header[WIRE_HEADER]; /* to the one at the other end of a direct wire */
     uint8_t header6[WIRE_HEADER];
     u16_t mss; /* of a full frame */
@@ -24,6 +26,7 @@ struct stack {
 };
 
 extern struct stack stack;
+_Static_assert(ARP_TABLE_SIZE <= 32, "a bit for each neighbour");
 
 void stack_frame_released(struct pbuf *p);
 

@@ -205,6 +205,49 @@ Test(reach, hosts_with_the_same_ports_are_told_apart)
         cr_assert_eq(find(SERVER + (i << 24), 5000), pcbs[i], "host %u", i);
 }
 
+/* What comes at any rate, and is nothing for TCP, must not cost more for each connection. */
+Test(reach, what_is_not_for_tcp_looks_at_no_connection)
+{
+    static uint8_t frame[128];
+    static const struct {
+        const char *what;
+        uint16_t type;
+        uint8_t version, protocol;
+        u16_t size;
+        bool all; /* lwIP may look at every connection */
+    } frames[] = {
+        {"UDP", 0x0800, 0x45, 17, 60, false},
+        {"ICMP", 0x0800, 0x45, 1, 98, false},
+        {"UDP over IPv6", 0x86dd, 0x60, 17, 100, false},
+        {"a neighbour's question", 0x86dd, 0x60, 58, 86, false},
+        {"LLDP", 0x88cc, 0, 0, 60, false},
+        {"a frame of 13 bytes", 0x0800, 0, 0, 13, false},
+        {"a segment behind IP options", 0x0800, 0x46, 6, 60, true},
+        {"a segment behind a header of IPv6", 0x86dd, 0x60, 0, 100, true},
+    };
+    struct netif netif = {0};
+
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pcb_new(SERVER, (u16_t)(1024 + i), ESTABLISHED);
+    for (unsigned i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+        struct pbuf p = {.payload = frame, .len = frames[i].size, .tot_len = frames[i].size};
+        frame[12] = (uint8_t)(frames[i].type >> 8);
+        frame[13] = (uint8_t)frames[i].type;
+        frame[14] = frames[i].version;
+        frame[frames[i].type == 0x0800 ? 23 : 20] = frames[i].protocol;
+        cr_assert_not(reach_input(&netif, &p, SERVER), "%s", frames[i].what);
+        unsigned seen = list_length(tcp_active_pcbs);
+        reach_input_done();
+        if (frames[i].all)
+            cr_assert_eq(seen, CLIENTS, "%s: %u", frames[i].what, seen);
+        else
+            cr_assert_leq(seen, 4, "%s: %u", frames[i].what, seen);
+    }
+    cr_assert_not_null(find(SERVER, 1024));
+}
+
 Test(reach, timers_see_all_and_buckets_have_them_back)
 {
     reach_on();

@@ -121,14 +121,14 @@ static const struct stack_events events = {
 };
 
 /* A stack that listens, and lets so many connections have wide windows. */
-static void start(uint32_t wide)
+static void start_upon(bool direct, uint32_t wide)
 {
     const struct stack_config config = {
         .events = &events,
         .address.s_addr = htonl(OWN),
         .prefix = 15,
         .mtu = MTU,
-        .direct = true,
+        .direct = direct,
         .wide = wide,
     };
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(PORT)};
@@ -144,6 +144,11 @@ static void start(uint32_t wide)
     cr_assert_str_empty(how, "the shortcuts are off: %s", how);
     r = stack_listen(&addr, NULL, &listener, &bound);
     cr_assert_eq(r, 0, "listen: %s", strerror(-r));
+}
+
+static void start(uint32_t wide)
+{
+    start_upon(true, wide);
 }
 
 static struct peer *meet_with(unsigned index, const uint8_t *options, size_t options_size)
@@ -422,4 +427,53 @@ Test(stack, nothing_is_left_of_a_peer_that_has_gone)
     /* The same ports, and sequence numbers that the one before had. */
     for (unsigned i = 0; i < WAYS; i++)
         meet(i);
+}
+
+/* --- among other hosts --- */
+
+void etharp_tmr(void); /* lwIP's, once a second */
+
+/* A neighbour is forgotten after five minutes, and who has connections to him loses what they send
+ * until he has answered: so he is asked before. */
+Test(stack, a_neighbour_is_asked_again_before_he_is_forgotten)
+{
+    unsigned asked = 0;
+
+    start_upon(false, 0);
+    stack_input(made_up_arp(PEER, OWN));
+    struct peer *peer = meet(0);
+    sent_others = 0;
+    for (uint64_t second = 1; second <= 900; second++) {
+        etharp_tmr();
+        stack_tick(second * NS_PER_S);
+        say_bytes(peer, 10);
+        say_bytes(peer, 10);
+        cr_assert_geq(sent_count, 1, "nothing was sent in second %lu", (unsigned long)second);
+        cr_assert_arr_eq(sent[0].to_mac, MADE_PEER_MAC, 6);
+        sent_count = 0;
+        if (sent_others > 0)
+            stack_input(made_up_arp(PEER, OWN));
+        asked += sent_others;
+        sent_others = 0;
+    }
+    cr_assert(asked >= 2 && asked < 20, "asked %u times in 15 minutes", asked);
+}
+
+/* Whom an answer would go to a group, or to all. */
+Test(stack, a_segment_from_no_host_is_not_answered)
+{
+    static const uint32_t froms[] = {0xe0000001, 0xefffffff, 0xffffffff, 0xc613ffff};
+    struct segment segment = {.to = OWN, .port = PEER_PORT, .flags = SYN};
+
+    start(0);
+    sent_others = 0;
+    for (unsigned i = 0; i < sizeof(froms) / sizeof(froms[0]); i++) {
+        segment.from = froms[i];
+        stack_input(made_up_segment(&segment));
+        cr_assert_eq(sent_count + sent_others, 0, "%08x was answered", froms[i]);
+    }
+    segment.from = PEER;
+    stack_input(made_up_segment(&segment));
+    cr_assert_eq(sent_count, 1);
+    cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
 }

@@ -167,3 +167,22 @@ struct wire_frame *made_up_segment(const struct segment *segment)
           folded(sum16(tcp, header + size, sum16(ip + 12, 8, 6 + (uint32_t)(header + size)))));
     return frame;
 }
+
+struct wire_frame *made_up_arp(uint32_t from, uint32_t to)
+{
+    static const uint8_t begins[] = {0, 1, 8, 0, 6, 4, 0, 2}; /* of IPv4 over Ethernet, a reply */
+    size_t room;
+    struct wire_frame *frame = wire_frame_new(&room);
+    uint8_t *data = frame->buf.data, *arp = data + WIRE_HEADER;
+
+    frame->buf.size = 60;
+    wire_mac(NULL, data);
+    memcpy(data + 6, MADE_PEER_MAC, 6);
+    put16(data + 12, 0x0806);
+    memcpy(arp, begins, sizeof(begins));
+    memcpy(arp + 8, MADE_PEER_MAC, 6);
+    put32(arp + 14, from);
+    wire_mac(NULL, arp + 18);
+    put32(arp + 24, to);
+    return frame;
+}

@@ -12,9 +12,10 @@
 #define MADE_FRAME_BYTES 2048u
 #define MADE_SENT_MOST   64u
 
-#define MADE_MTU  1500u
-#define MADE_MSS  1460u
-#define MADE_PORT 80u /* that the segments written here go to */
+#define MADE_MTU      1500u
+#define MADE_MSS      1460u
+#define MADE_PEER_MAC "\x02peer!" /* of a neighbour that says it */
+#define MADE_PORT     80u         /* that the segments written here go to */
 
 #define TCP_HAS_FIN 0x01u
 #define TCP_HAS_SYN 0x02u
@@ -47,6 +48,8 @@ struct segment {
     size_t options_size, size;
 };
 struct wire_frame *made_up_segment(const struct segment *segment);
+/* Its neighbour says that he is there, in answer to that address. */
+struct wire_frame *made_up_arp(uint32_t from, uint32_t to);
 
 void put32(uint8_t *at, uint32_t value);
 void put16(uint8_t *at, uint32_t value);
