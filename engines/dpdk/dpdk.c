@@ -128,7 +128,7 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     if (wire_has_lost(e->wire, now_ns))
         dpdk_link_lost(e);
     dpdk_look_at_leaving(e);
-    if (++e->ticks % DPDK_TICKS_A_STOCKTAKING == 0 && wire_is_short())
+    if (++e->ticks % DPDK_TICKS_A_STOCKTAKING == 0 && wire_take_stock(e->wire))
         stack_forget_early();
     dpdk_take_counts(e);
 }

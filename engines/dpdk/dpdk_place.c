@@ -25,6 +25,8 @@
 /* How long a client waits for its neighbour's MAC, and how often it asks. */
 #define PLACE_MEET_NS (500 * NS_PER_MS)
 #define PLACE_ASK_NS  (20 * NS_PER_MS)
+/* ... and for a carrier, before it does: two NICs need a few seconds to find each other. */
+#define PLACE_CARRIER_NS (10 * NS_PER_S)
 
 /* Where nothing was said: a ring holds what 32 connections have under way several times over, and
  * there are frames for both rings, the loans and what is sent and not acknowledged. */
@@ -212,19 +214,30 @@ static bool place_reaches(const struct dpdk_engine *e, const struct addr *remote
     return strcmp(there.device, e->place.device) == 0;
 }
 
-/* lwIP keeps one packet for a neighbour whose MAC it does not know: of the SYNs of many connections
- * all but the last would be lost, and sent again after three seconds. So it asks first. */
+static struct in_addr place_neighbour(const struct link *link)
+{
+    uint32_t mask = htonl(UINT32_MAX << (32 - link->prefix));
+
+    return ((link->address.s_addr ^ link->peer.s_addr) & mask) == 0 ? link->peer : link->gateway;
+}
+
+/* lwIP keeps few packets for a neighbour whose MAC it does not know: of the SYNs of many
+ * connections all but the last would be lost, and sent again after three seconds. So it asks first,
+ * and of a NIC that has no carrier yet when it has one. */
 static void place_meet(struct dpdk_engine *e)
 {
     uint64_t now_ns = clock_ns(), until_ns = now_ns + PLACE_MEET_NS, ask_ns = now_ns;
+    uint64_t carrier_ns = now_ns + PLACE_CARRIER_NS;
     bool met = false;
 
     while (!met && now_ns < until_ns) {
         struct wire_frame *frames[WIRE_BURST_MAX];
         if (now_ns >= ask_ns) {
-            stack_ask(e->config.link->peer);
+            stack_ask(place_neighbour(e->config.link));
             wire_flush(e->wire);
             ask_ns = now_ns + PLACE_ASK_NS;
+            if (now_ns < carrier_ns && !wire_is_up(e->wire))
+                until_ns = now_ns + PLACE_MEET_NS;
         }
         unsigned count = wire_receive(e->wire, frames);
         for (unsigned i = 0; i < count; i++) {
@@ -299,7 +312,7 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
         e->wire = NULL;
         return r;
     }
-    if (!stack.direct && !e->place.server && e->config.link->gateway.s_addr == 0)
+    if (!stack.direct && !e->place.server)
         place_meet(e);
     place_window(e, wire.mtu);
     wire_counts(e->wire, &e->wire_before);

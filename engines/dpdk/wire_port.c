@@ -47,7 +47,8 @@ struct wire {
     bool carried;     /* the other end was there, since it was last lost */
     bool turned_away; /* ... and hung up on us: come again soon */
     uint64_t started_ns, received_before;
-    bool lends; /* what is sent is read by the other end where it lies */
+    uint64_t device_dropped; /* by the device, as it has said last */
+    bool lends;              /* what is sent is read by the other end where it lies */
     /* One a direction: what one holds back must not come out of the other. */
     struct wire_fault *fault, *fault_received;
     struct wire_counts counts;
@@ -570,6 +571,25 @@ static int tap_set_up(const struct wire *wire, struct lab_error *err)
                              wire->device, strerror(code));
 }
 
+/* A device has a MAC by itself, or from who made it; another is taken only where it was named. */
+static int mac_set(const struct wire *wire, struct lab_error *err)
+{
+    const struct link *link = wire->config.link;
+    struct rte_ether_addr mac, own = {0};
+
+    if (wire->config.driver == WIRE_MEMIF || wire->config.driver == WIRE_TAP || link == NULL ||
+        link->mac_text[0] == '\0')
+        return 0;
+    memcpy(mac.addr_bytes, link->mac, sizeof(mac.addr_bytes));
+    rte_eth_macaddr_get(wire->port, &own);
+    if (rte_is_same_ether_addr(&mac, &own))
+        return 0;
+    int r = rte_eth_dev_default_mac_addr_set(wire->port, &mac);
+    return r == 0 ? 0
+                  : lab_fail(err, -r, "%s: it does not take the address mac=%s: %s", wire->device,
+                             link->mac_text, strerror(-r));
+}
+
 static int wire_start(struct wire *wire, struct lab_error *err)
 {
     atomic_store(&wire_stranger, WIRE_NO_STRANGER);
@@ -587,12 +607,12 @@ static int wire_start(struct wire *wire, struct lab_error *err)
                         wire->device);
     if (r != 0)
         return device_fail(wire, r, err);
-    if (wire->config.driver == WIRE_TAP && wire->config.link != NULL) {
+    r = mac_set(wire, err);
+    if (r == 0 && wire->config.driver == WIRE_TAP && wire->config.link != NULL)
         r = tap_set_up(wire, err);
-        if (r < 0) {
-            port_switch(wire, true, false);
-            return r;
-        }
+    if (r < 0) {
+        port_switch(wire, true, false);
+        return r;
     }
     wire->running = true;
     wire->started_ns = 0; /* the first look at it will say */
@@ -688,7 +708,7 @@ void wire_close(struct wire *wire)
     wire->running = false;
 }
 
-static bool link_is_up(const struct wire *wire)
+bool wire_is_up(const struct wire *wire)
 {
     struct rte_eth_link link = {0};
 
@@ -705,7 +725,7 @@ static void memif_retry(struct wire *wire, uint64_t now_ns)
 {
     uint64_t patience_ns = wire->turned_away ? WIRE_RETRY_NS : WIRE_PATIENCE_NS;
 
-    if (wire->config.driver != WIRE_MEMIF || wire->config.server || wire->carried)
+    if (wire->config.server || wire->carried)
         return;
     if (wire->started_ns == 0)
         wire->started_ns = now_ns;
@@ -723,12 +743,15 @@ bool wire_has_carried(const struct wire *wire)
     return wire->carried || wire->counts.received != wire->received_before;
 }
 
-/* One may have come and gone between two calls: then only the hang-up tells of it, and that it
+/* Of a memif; elsewhere there are other hosts, and a carrier that goes may come back: TCP will see.
+ * One may have come and gone between two calls: then only the hang-up tells of it, and that it
  * has sent something that it was no mere attempt. */
 bool wire_has_lost(struct wire *wire, uint64_t now_ns)
 {
+    if (wire->config.driver != WIRE_MEMIF)
+        return false;
     unsigned hangups = atomic_load_explicit(&wire_hangups, memory_order_relaxed);
-    bool up = link_is_up(wire), hung_up = hangups != wire->hangups_seen;
+    bool up = wire_is_up(wire), hung_up = hangups != wire->hangups_seen;
 
     bool carried = wire_has_carried(wire);
     bool lost = carried && (hung_up || !up);
@@ -756,7 +779,15 @@ void wire_counts(struct wire *wire, struct wire_counts *counts)
     *counts = wire->counts;
 }
 
-bool wire_is_short(void)
+bool wire_take_stock(struct wire *wire)
 {
+    struct rte_eth_stats stats = {0};
+
+    /* A memif drops nothing by itself: what finds no frame waits in its ring. */
+    if (wire->config.driver != WIRE_MEMIF && rte_eth_stats_get(wire->port, &stats) == 0) {
+        uint64_t dropped = stats.imissed + stats.ierrors + stats.rx_nombuf + stats.oerrors;
+        wire->counts.dropped += dropped - wire->device_dropped;
+        wire->device_dropped = dropped;
+    }
     return rte_mempool_avail_count(frames_pool) < frames_pool->size / WIRE_SHORT;
 }

@@ -240,6 +240,17 @@ def inside_own_address(link):
             expect(received(sock, 5) == b"after", "other bytes came back")
 
 
+def inside_named_mac():
+    """A device that is there already has a MAC; the one that was named is what the wire sees."""
+    mac = "02:00:00:00:4c:61"
+    with server_over_veth(f":mac={mac}"), connected() as sock:
+        sock.sendall(b"here")
+        expect(received(sock, 4) == b"here", "other bytes came back")
+        with open("/proc/net/arp", encoding="ascii") as file:
+            row = next(line.split() for line in file if line.startswith(SERVER))
+        expect(row[3] == mac, f"its MAC is {row[3]}")
+
+
 def inside_faults(link):
     """Python's socket is the kernel's: what is lost, doubled and reordered TCP has to mend."""
     with SERVERS[link](":loss=5,duplicate=10,reorder=20,seed=5,both_ways"):
@@ -310,6 +321,7 @@ INSIDE = {
     "client-veth-1400": lambda: inside_client("veth", ":mtu=1400"),
     "faults-tap": lambda: inside_faults("tap"),
     "faults-veth": lambda: inside_faults("veth"),
+    "named-mac": inside_named_mac,
     "own-address-tap": lambda: inside_own_address("tap"),
     "own-address-veth": lambda: inside_own_address("veth"),
     "server-tap": lambda: inside_server("tap"),
@@ -409,6 +421,9 @@ class OthersClients(Interop):
         self.inside("own-address-veth")
         self.need_tun()
         self.inside("own-address-tap")
+
+    def test_a_mac_that_is_named_is_the_devices(self):
+        self.inside("named-mac")
 
 
 class BothWays(Interop):

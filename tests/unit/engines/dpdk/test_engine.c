@@ -88,9 +88,14 @@ void wire_counts(struct wire *wire, struct wire_counts *counts)
 
 static bool is_short;
 
-bool wire_is_short(void)
+bool wire_take_stock(struct wire *wire)
 {
     return is_short;
+}
+
+bool wire_is_up(const struct wire *wire)
+{
+    return true;
 }
 
 uint64_t wire_cycles_hz(void)
