@@ -304,6 +304,8 @@ static int dpdk_listen(struct engine *engine, const struct addr *addr, void *lis
         return lab_fail(err, EAFNOSUPPORT, "dpdk: %s: a stack of its own has no UNIX sockets",
                         addr_format(addr, text));
     int r = dpdk_place_open(e, true, NULL, err);
+    if (r == 0)
+        r = dpdk_place_check(e, addr, err);
     if (r < 0)
         return r;
     struct dpdk_listener *listener = calloc(1, sizeof(*listener));

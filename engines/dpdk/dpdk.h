@@ -191,6 +191,8 @@ int dpdk_wire_config(const struct engine_config *config, struct wire_config *wir
 int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remote,
                     struct lab_error *err);
 void dpdk_place_close(struct dpdk_engine *e);
+/* Whether it can listen there: on a link, an address of this end's, or any. */
+int dpdk_place_check(const struct dpdk_engine *e, const struct addr *addr, struct lab_error *err);
 /* How many connections may have windows twice as wide as lwIP's: as many as a quarter of the frames
  * is enough for. One that finds none is lost, and TCP takes a second to notice. None where plain,
  * rcvbuf or sndbuf says otherwise. */

@@ -320,6 +320,24 @@ int dpdk_place_open(struct dpdk_engine *e, bool server, const struct addr *remot
     return 0;
 }
 
+int dpdk_place_check(const struct dpdk_engine *e, const struct addr *addr, struct lab_error *err)
+{
+    const struct sockaddr_in *in = (const void *)&addr->sa;
+    char text[ADDR_TEXT_MAX], own[INET_ADDRSTRLEN];
+
+    /* Without a link the address is of the engine's choice. */
+    if (e->config.link == NULL)
+        return 0;
+    if (addr->sa.ss_family == AF_INET &&
+        (in->sin_addr.s_addr == INADDR_ANY || in->sin_addr.s_addr == e->place.address.s_addr))
+        return 0;
+    return lab_fail(err, EADDRNOTAVAIL,
+                    "dpdk: cannot listen on %s: this end of the link is %s (address= of the link "
+                    "gives it another)",
+                    addr_format(addr, text),
+                    inet_ntop(AF_INET, &e->place.address, own, sizeof(own)));
+}
+
 void dpdk_place_close(struct dpdk_engine *e)
 {
     if (e->wire == NULL)

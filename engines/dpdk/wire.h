@@ -21,6 +21,7 @@
 #define WIRE_BURST_MAX   64u
 #define WIRE_HEADER      14u /* of a frame: Ethernet's */
 #define WIRE_STACK_BYTES 32u
+#define WIRE_MTU_MOST    64000u /* a buffer, with all that stands around a packet, has 16 bits */
 
 /*
  * A received frame. It lies in front of its bytes, in the mbuf's private area, and has room for

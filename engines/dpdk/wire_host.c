@@ -193,6 +193,8 @@ static int probe_memory(const struct wire_config *config, struct lab_error *err)
 {
     if (config->mtu < LINK_MTU_LEAST)
         return lab_fail(err, EINVAL, "mtu=%u: at least %u", config->mtu, LINK_MTU_LEAST);
+    if (config->mtu > WIRE_MTU_MOST)
+        return lab_fail(err, EINVAL, "mtu=%u: at most %u", config->mtu, WIRE_MTU_MOST);
     if (config->mbufs < 2 * config->ring)
         return lab_fail(err, EINVAL,
                         "mbufs=%u are too few for rings of %u: at least %u, or a smaller ring=",

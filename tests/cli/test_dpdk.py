@@ -47,6 +47,14 @@ MISSING = (
      r"first"),
     ("anyone", (*RUN, "-e", "dpdk:mtu=10"), EXIT_UNAVAILABLE,
      r"dpdk:mtu=10 cannot run here: mtu=10: at least 576"),
+    ("anyone", (*RUN, "-e", "dpdk", "--link", "memif:mtu=64001"), EXIT_UNAVAILABLE,
+     r"dpdk cannot run here: mtu=64001: at most 64000"),
+    ("anyone", (*SERVE, "-e", "dpdk", "--link", "memif:device=@elsewhere", "--listen",
+                "10.9.9.9:8888"), EXIT_USAGE,
+     r"dpdk: cannot listen on 10\.9\.9\.9:8888: this end of the link is 198\.18\.0\.1 \(address= "
+     r"of the link gives it another\)"),
+    ("anyone", (*SERVE, "-e", "dpdk", "--link", "memif:device=@elsewhere", "--listen", "[::]:1"),
+     EXIT_USAGE, r"dpdk: cannot listen on \[::\]:1: this end of the link is 198\.18\.0\.1 .*"),
     ("anyone", (*RUN, "-e", "dpdk:mbufs=64"), EXIT_UNAVAILABLE,
      r"dpdk:mbufs=64 cannot run here: mbufs=64 are too few for rings of 512: at least 1024, or a "
      r"smaller ring="),
