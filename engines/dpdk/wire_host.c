@@ -14,6 +14,10 @@
 #define HUGEPAGES   "/kernel/mm/hugepages"
 #define PATH_ROOM   (OPTION_TEXT_MAX + 320)
 
+#define HUGEPAGES_NONE "none, nor needed; for dpdk:huge: sudo sysctl vm.nr_hugepages=512"
+#define NICS_MORE      ", ..."
+#define NICS_TYPE      "; dpdk-devbind.py --bind=vfio-pci ADDR"
+
 static void pci_driver(const char *sysfs, const char *device, char *name, size_t size)
 {
     char path[PATH_ROOM], target[OPTION_TEXT_MAX] = "";
@@ -248,15 +252,18 @@ unsigned wire_host_hugepages(const char *sysfs, char *text, size_t size)
     if (dir != NULL)
         closedir(dir);
     if (size > 0)
-        snprintf(text, size, "%s", all == 0 ? "none; not needed" : kinds);
+        snprintf(text, size, "%s%s", all == 0 ? HUGEPAGES_NONE : kinds,
+                 all > 0 && free_pages == 0 ? "; sudo sysctl vm.nr_hugepages=..." : "");
     return free_pages;
 }
 
 unsigned wire_host_nics(const char *sysfs, char *text, size_t size)
 {
+    const size_t rest = sizeof(NICS_MORE) + sizeof(NICS_TYPE);
     struct dirent *entry;
     unsigned ready = 0, all = 0;
-    char path[PATH_ROOM], driver[64];
+    char path[PATH_ROOM], driver[64], one[320];
+    bool more = false;
 
     snprintf(path, sizeof(path), "%s" PCI_DEVICES, sysfs);
     DIR *dir = opendir(path);
@@ -267,16 +274,19 @@ unsigned wire_host_nics(const char *sysfs, char *text, size_t size)
         size_t used = strlen(text);
         pci_driver(sysfs, entry->d_name, driver, sizeof(driver));
         ready += driver_is_dpdks(driver);
-        snprintf(text + used, size - used, "%s%s (%s)", all++ > 0 ? ", " : "", entry->d_name,
-                 driver[0] != '\0' ? driver : "no driver");
+        int length = snprintf(one, sizeof(one), "%s%s (%s)", all++ > 0 ? ", " : "", entry->d_name,
+                              driver[0] != '\0' ? driver : "no driver");
+        more = more || used + (size_t)length + rest > size;
+        if (!more)
+            memcpy(text + used, one, (size_t)length + 1);
     }
     if (dir != NULL)
         closedir(dir);
     if (all == 0)
         snprintf(text, size, "no NIC on a PCI bus here");
-    else if (ready == 0)
-        snprintf(text + strlen(text), size - strlen(text),
-                 "; dpdk-devbind.py --bind=vfio-pci ADDR");
+    else
+        snprintf(text + strlen(text), size - strlen(text), "%s%s", more ? NICS_MORE : "",
+                 ready == 0 ? NICS_TYPE : "");
     return ready;
 }
 

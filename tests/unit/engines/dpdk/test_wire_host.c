@@ -72,7 +72,7 @@ TestSuite(wire_host, .init = sysfs_open, .fini = sysfs_close);
 Test(wire_host, nothing_is_there)
 {
     cr_assert_eq(wire_host_hugepages(sysfs, text, TEXT_SIZE), 0);
-    cr_assert_str_eq(text, "none; not needed");
+    cr_assert_str_eq(text, "none, nor needed; for dpdk:huge: sudo sysctl vm.nr_hugepages=512");
     cr_assert_eq(wire_host_nics(sysfs, text, TEXT_SIZE), 0);
     cr_assert_str_eq(text, "no NIC on a PCI bus here");
     wire_host_iova(sysfs, text, TEXT_SIZE);
@@ -96,7 +96,7 @@ Test(wire_host, hugepages_that_are_all_taken)
     sysfs_file("kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "0\n");
     sysfs_file("kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "8\n");
     cr_assert_eq(wire_host_hugepages(sysfs, text, TEXT_SIZE), 0);
-    cr_assert_str_eq(text, "0 of 8 of 2048 kB free");
+    cr_assert_str_eq(text, "0 of 8 of 2048 kB free; sudo sysctl vm.nr_hugepages=...");
 }
 
 Test(wire_host, cards_by_who_has_them)
@@ -135,6 +135,11 @@ Test(wire_host, many_cards_do_not_overrun_the_text)
     cr_assert_eq(wire_host_nics(sysfs, text, 100), 0);
     cr_assert_lt(strlen(text), 100);
     cr_assert_eq(text[100], 'x');
+    /* What to type is not what is left out. */
+    cr_assert(says(", ...; dpdk-devbind.py --bind=vfio-pci ADDR"), "%s", text);
+    sysfs_card("0000:aa:00.0", "0x020000", "vfio-pci");
+    cr_assert_eq(wire_host_nics(sysfs, text, 100), 1);
+    cr_assert_lt(strlen(text), 100);
 }
 
 Test(wire_host, an_iommu)
