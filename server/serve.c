@@ -79,7 +79,8 @@ struct server {
     _Atomic uint64_t connections;
     _Atomic bool stopping;
     _Atomic uint64_t refused, idle_closed, cut, accepted;
-    uint64_t said_ns, unsaid; /* the acceptor's: refusals are said once a second */
+    uint64_t said_ns, unsaid; /* under the lock: refusals are said once a second */
+    uint64_t failed_said_ns;  /* ... and that none can be accepted */
     uint64_t drain_until_ns;
     struct engine_tally tally; /* under the lock */
     struct server_totals samples[2];
@@ -455,17 +456,28 @@ static struct server_worker *worker_start(struct server *server, bool listens,
 
 /* --- accepting --- */
 
-static void acceptor_say(struct server *server, const char *what, uint64_t limit)
+/* With SO_REUSEPORT there are several acceptors: under the server's lock. */
+static bool acceptor_may_say(uint64_t *said_ns)
 {
     uint64_t now_ns = clock_ns();
+
+    if (*said_ns != 0 && now_ns - *said_ns < SERVE_SAY_EVERY_NS)
+        return false;
+    *said_ns = now_ns;
+    return true;
+}
+
+static void acceptor_say(struct server *server, const char *what, uint64_t limit)
+{
+    pthread_mutex_lock(&server->lock);
     server->unsaid++;
-    if (server->said_ns != 0 && now_ns - server->said_ns < SERVE_SAY_EVERY_NS)
-        return;
-    fprintf(stderr, "lab: refused %llu connection%s: %s (%llu)\n",
-            (unsigned long long)server->unsaid, server->unsaid == 1 ? "" : "s", what,
-            (unsigned long long)limit);
-    server->said_ns = now_ns;
-    server->unsaid = 0;
+    if (acceptor_may_say(&server->said_ns)) {
+        fprintf(stderr, "lab: refused %llu connection%s: %s (%llu)\n",
+                (unsigned long long)server->unsaid, server->unsaid == 1 ? "" : "s", what,
+                (unsigned long long)limit);
+        server->unsaid = 0;
+    }
+    pthread_mutex_unlock(&server->lock);
 }
 
 /* A worker that waits for a connection, or a new one. */
@@ -520,10 +532,15 @@ static void acceptor_accepted(struct pump_listener *listener, struct engine_acce
     }
 }
 
+/* Nobody is refused: they wait in the listen queue until there is room. */
 static void acceptor_failed(struct pump_listener *listener, int err, uint64_t backoff_ns)
 {
     struct server *server = ((struct server_worker *)listener)->server;
-    acceptor_say(server, strerror(err), backoff_ns / NS_PER_MS);
+    pthread_mutex_lock(&server->lock);
+    if (acceptor_may_say(&server->failed_said_ns))
+        fprintf(stderr, "lab: connections wait to be accepted: %s%s\n", strerror(err),
+                err == EMFILE ? "; raise ulimit -n" : "");
+    pthread_mutex_unlock(&server->lock);
 }
 
 /* --- the server --- */

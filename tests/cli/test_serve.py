@@ -238,6 +238,8 @@ class Limits(LabCase):
             conn.close()
         code, _, stderr = self.finish(process, signal.SIGTERM)
         self.assertEqual(code, EXIT_OK, stderr)
+        self.assert_says(stderr, "wait to be accepted", "raise ulimit -n")
+        self.assertNotIn("refused", stderr, "they were served in the end")
 
 
 class Usage(LabCase):
