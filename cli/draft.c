@@ -612,7 +612,8 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
         c->warmup_ns = draft->options.warmup_ns;
         if (c->asked_ops == 0) /* else the ramp is a part of what is counted */
             c->warmup_ns += load->ramp_ns;
-        snprintf(c->wait, sizeof(c->wait), "%s", client.caps.spins ? "spin" : "sleep");
+        bool spins = client.caps.spins || server.caps.spins;
+        snprintf(c->wait, sizeof(c->wait), "%s", spins ? "spin" : "sleep");
         r = draft_link(draft, &client, &server, &link, c, err);
     }
     if (r == CLI_OK) {

@@ -163,6 +163,7 @@ Test(cases, two_engines_of_one_case)
     plan_good(&plan, "echo -e epoll --server-engine epoll:spin", NULL, 1);
     cr_assert(plan.result.cases[0].server_measured);
     cr_assert_str_eq(plan.result.cases[0].label, "epoll>epoll:spin");
+    cr_assert_str_eq(plan.result.cases[0].wait, "spin", "one side of it burns its core");
     plan_free(&plan);
     plan_good(&plan, "echo -e epoll --server-engine epoll,epoll:spin", NULL, 2);
     cr_assert_not(plan.result.cases[0].server_measured);
