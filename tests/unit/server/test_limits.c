@@ -411,6 +411,12 @@ static bool heard_pong(const struct rig *rig)
     return heard_frame(rig, 6, &frame) && (frame.flags & 1);
 }
 
+static bool heard_last(const struct rig *rig)
+{
+    struct frame frame;
+    return heard_frame(rig, 6, &frame) && memcmp(frame.payload, "the last", 8) == 0;
+}
+
 /* Health's Watch says nothing for as long as nothing changes. */
 Test(server_limits, a_silent_connection_with_a_call_is_not_idle, .timeout = 120)
 {
@@ -432,6 +438,119 @@ Test(server_limits, a_silent_connection_with_a_call_is_not_idle, .timeout = 120)
         rig_close(&rig);
         free(bytes);
     }
+}
+
+/* --- that they are the options' --- */
+
+static void put_call(struct bytes *bytes, uint32_t stream, const char *path, const char *name,
+                     const char *value)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    put_request_fields(block, path);
+    if (name != NULL)
+        put_field(block, name, value);
+    put_frame(bytes, 1, 4, stream, block->data, block->size);
+    free(block);
+}
+
+static void put_resets(struct bytes *bytes)
+{
+    for (uint32_t stream = 1; stream < 11; stream += 2) {
+        put_call(bytes, stream, LIST, NULL, NULL);
+        put_frame(bytes, 3, 0, stream, "\0\0\0\10", 4);
+    }
+}
+
+static void put_pings(struct bytes *bytes)
+{
+    for (unsigned i = 0; i < 5; i++)
+        put_frame(bytes, 6, 0, 0, "12345678", 8);
+}
+
+static void put_continuations(struct bytes *bytes)
+{
+    struct bytes *block = calloc(1, sizeof(*block));
+
+    put_request_fields(block, LIST);
+    put_frame(bytes, 1, 0, 1, block->data, block->size);
+    for (unsigned i = 0; i < 4; i++) {
+        block->size = 0;
+        put_field(block, "x-more", "of it");
+        put_frame(bytes, 9, i < 3 ? 0 : 4, 1, block->data, block->size);
+    }
+    free(block);
+}
+
+static void put_large_headers(struct bytes *bytes)
+{
+    static char value[5001];
+
+    memset(value, 'v', 5000);
+    put_call(bytes, 1, LIST, "x-large", value);
+}
+
+static void put_two_streams(struct bytes *bytes)
+{
+    put_call(bytes, 1, LIST, NULL, NULL);
+    put_call(bytes, 3, LIST, NULL, NULL);
+}
+
+static void put_100_bytes(struct bytes *bytes)
+{
+    static const uint8_t message[105] = {0, 0, 0, 0, 100, 0x7a, 98}; /* a field nobody knows */
+
+    put_frame(bytes, 4, 1, 0, "", 0); /* the server's window counts from here */
+    put_call(bytes, 1, STREAM, NULL, NULL);
+    put_frame(bytes, 0, 1, 1, message, sizeof(message));
+}
+
+static void put_questions(struct bytes *bytes)
+{
+    put_call(bytes, 1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", NULL, NULL);
+    put_frame(bytes, 0, 0, 1, "\0\0\0\0\2\x3a\0\0\0\0\0\2\x3a", 14);
+}
+
+static const struct limit {
+    const char *option, *value, *counted;
+    void (*put)(struct bytes *bytes);
+} limits[] = {
+    {"resets-max", "4", "h2_closed_resets", put_resets},
+    {"controls-max", "4", "h2_closed_controls", put_pings},
+    {"header-frames-max", "3", "h2_closed_headers", put_continuations},
+    {"headers-max", "1024", "h2_closed_headers", put_large_headers},
+    {"streams-max", "1", "h2_resets", put_two_streams},
+    {"request-max", "99", "grpc_failed", put_100_bytes},
+    {"server-window", "90", "grpc_cancelled", put_100_bytes},
+    {"replies-max", "1", "grpc_failed", put_questions},
+};
+
+/* What each of them stops goes through where it is not set. */
+Test(server_limits, each_is_what_its_option_says, .timeout = 120)
+{
+    static struct rig rig;
+    struct bytes *bytes = calloc(1, sizeof(*bytes));
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+        for (unsigned set = 0; set < 2; set++) {
+            const char *const options[] = {set ? limits[i].option : NULL, limits[i].value, NULL};
+            if (!rig_open(&rig, "epoll", "image-stream", options))
+                break;
+            bytes->size = 0;
+            put_preface(bytes);
+            limits[i].put(bytes);
+            put_frame(bytes, 6, 0, 0, "the last", 8);
+            int fd = client_open(&rig, 0);
+            client_say(fd, bytes);
+            if (set)
+                expect_count(&rig, limits[i].counted, 1);
+            else
+                cr_assert_not(client_hear(&rig, fd, heard_last), "%s", limits[i].option);
+            cr_assert_eq(counted(&rig, limits[i].counted), set, "%s", limits[i].option);
+            close(fd);
+            rig_close(&rig);
+        }
+    free(bytes);
 }
 
 /* Its echo can never go out: closing in order would take for ever. */
