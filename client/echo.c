@@ -83,22 +83,24 @@ static uint64_t echo_message_bytes(const void *options)
     return echo->one_way ? ECHO_ACK_BYTES : echo->message_bytes;
 }
 
-static int echo_worker_open(void **shared, void *process, const void *options, struct meter *meter)
+/* One pattern for all workers: with a thread a connection it stays in the cores' caches. */
+static int echo_process_open(void **process, const void *options, struct lab_error *err)
 {
     struct echo_pattern *pattern = malloc(sizeof(*pattern));
 
     if (pattern == NULL || echo_pattern_open(pattern, op_bytes(options)) < 0) {
         free(pattern);
-        return -ENOMEM;
+        return lab_fail(err, ENOMEM, "no memory for a message of %llu bytes",
+                        (unsigned long long)op_bytes(options));
     }
-    *shared = pattern;
+    *process = pattern;
     return 0;
 }
 
-static void echo_worker_close(void *shared)
+static void echo_process_close(void *process)
 {
-    echo_pattern_close(shared);
-    free(shared);
+    echo_pattern_close(process);
+    free(process);
 }
 
 static void echo_answered(void *context, unsigned slot, uint64_t bytes, uint64_t fresh)
@@ -160,8 +162,8 @@ const struct client_workload client_echo = {
     .check = echo_check,
     .message_bytes = echo_message_bytes,
     .proto = &echo_client_proto,
-    .worker_open = echo_worker_open,
-    .worker_close = echo_worker_close,
+    .process_open = echo_process_open,
+    .process_close = echo_process_close,
     .state_size = sizeof(struct echo_client),
     .state_open = echo_state_open,
     .state_reset = echo_state_reset,

@@ -69,7 +69,8 @@ struct client_workload {
      * too. Said with a sentence when it fails. */
     int (*process_open)(void **process, const void *options, struct lab_error *err);
     void (*process_close)(void *process);
-    /* What a worker's connections share; *shared may be NULL. */
+    /* What a worker's connections share; *shared may be NULL. Without the two functions: what all
+     * workers do. */
     int (*worker_open)(void **shared, void *process, const void *options, struct meter *meter);
     void (*worker_close)(void *shared);
     size_t state_size; /* of a connection's state, which begins with the protocol's */

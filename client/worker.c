@@ -808,6 +808,17 @@ static int worker_open_conn(struct load_worker *worker, unsigned i)
                                 worker->depth);
 }
 
+static int worker_open_shared(struct load_worker *worker)
+{
+    const struct client_workload *workload = worker->config->workload;
+
+    if (workload->worker_open != NULL)
+        return workload->worker_open(&worker->shared, worker->load->process,
+                                     worker->config->workload_options, &worker->meter);
+    worker->shared = worker->load->process;
+    return 0;
+}
+
 int worker_open(struct load_worker *worker)
 {
     const struct load_options *options = &worker->config->options;
@@ -834,9 +845,7 @@ int worker_open(struct load_worker *worker)
         (options->reconnect && worker->first_byte == NULL) ||
         (worker->open_loop && (worker->latency_from_send == NULL || worker->slip == NULL)) ||
         timers_reserve(&worker->timers, 2 * (size_t)worker->conns_count) < 0 ||
-        meter_open(&worker->meter, workload->metrics) < 0 ||
-        workload->worker_open(&worker->shared, worker->load->process,
-                              worker->config->workload_options, &worker->meter) < 0)
+        meter_open(&worker->meter, workload->metrics) < 0 || worker_open_shared(worker) < 0)
         return -ENOMEM;
     for (unsigned i = 0; i < worker->conns_count; i++)
         if (worker_open_conn(worker, i) < 0)
@@ -854,7 +863,7 @@ void worker_free(struct load_worker *worker)
         free(worker->conns[i]);
     }
     free(worker->conns);
-    if (worker->shared != NULL)
+    if (worker->shared != NULL && worker->config->workload->worker_close != NULL)
         worker->config->workload->worker_close(worker->shared);
     meter_close(&worker->meter);
     schedule_close(worker);
