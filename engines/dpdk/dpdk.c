@@ -16,7 +16,7 @@
 #define DPDK_YIELD_NS      (20 * NS_PER_US)
 /* Of useful rounds, how often one is timed. */
 #define DPDK_ROUNDS_A_TIMING 16u
-/* How often it is looked whether frames are left, which is not cheap. */
+/* How often the device is asked what it has dropped, which is not cheap. */
 #define DPDK_TICKS_A_STOCKTAKING 64u
 /* What a closing instance gives its last frames to leave. */
 #define DPDK_LINGER_NS (50 * NS_PER_MS)
@@ -128,8 +128,8 @@ static void dpdk_tick(struct dpdk_engine *e, uint64_t now_cycles)
     if (wire_has_lost(e->wire, now_ns))
         dpdk_link_lost(e);
     dpdk_look_at_leaving(e);
-    if (++e->ticks % DPDK_TICKS_A_STOCKTAKING == 0 && wire_take_stock(e->wire))
-        stack_forget_early();
+    if (++e->ticks % DPDK_TICKS_A_STOCKTAKING == 0)
+        wire_take_stock(e->wire);
     dpdk_take_counts(e);
 }
 
@@ -141,6 +141,14 @@ static inline void dpdk_send_all(struct dpdk_engine *e, bool useful)
     }
 }
 
+static inline void dpdk_input(struct dpdk_engine *e, struct wire_frame **frames, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        stack_input(frames[i]);
+    if (__builtin_expect(stack_frames_kept() > e->kept_max, 0))
+        stack_forget_early();
+}
+
 /* As dpdk_round, with a stamp between the stages. */
 static void dpdk_round_timed(struct dpdk_engine *e, struct wire_frame **frames, unsigned count)
 {
@@ -148,8 +156,7 @@ static void dpdk_round_timed(struct dpdk_engine *e, struct wire_frame **frames, 
 
     e->timed = true;
     e->upcall_cycles = 0;
-    for (unsigned i = 0; i < count; i++)
-        stack_input(frames[i]);
+    dpdk_input(e, frames, count);
     uint64_t input = wire_cycles();
     dpdk_accept(e);
     dpdk_run_marked(e);
@@ -200,8 +207,7 @@ static inline bool dpdk_round(struct dpdk_engine *e)
             return true;
         }
     }
-    for (unsigned i = 0; i < count; i++)
-        stack_input(frames[i]);
+    dpdk_input(e, frames, count);
     dpdk_accept(e);
     dpdk_run_marked(e);
     dpdk_send_all(e, true);
@@ -374,7 +380,10 @@ static int dpdk_engine_open(struct engine **out, const struct engine_config *con
     struct wire_config wire;
     int r = dpdk_wire_config(config, &wire, err);
     e->lent_max = e->options.common.bufs > 0 ? (uint32_t)e->options.common.bufs : UINT32_MAX;
-    e->held_max = wire.mbufs / 2;
+    /* What a device has to receive into is not here to be kept: one that finds none once may stop
+     * for ever, as that of tap does. */
+    e->held_max = (wire.mbufs - wire.ring) / 2;
+    e->kept_max = (wire.mbufs - wire.ring) / 4;
     if (r == 0)
         r = wire_eal_start(&wire, err);
     if (r == 0 && (dpdk_open_hists(e) < 0 || conns_open(&e->conns, sizeof(struct dpdk_conn),

@@ -130,8 +130,8 @@ struct dpdk_engine {
     uint32_t lent, lent_max;   /* loans of the instance */
     /* The device's frames that wait to be told or are lent; from so many on, what comes is copied,
      * so that the device has some left for others, and for what sets these free. */
-    uint32_t held, held_max;
-    uint32_t window_least; /* of a connection, to be opened at once */
+    uint32_t held, held_max, kept_max; /* kept: in the stack, before their turn */
+    uint32_t window_least;             /* of a connection, to be opened at once */
     unsigned starved_count;
     /* Accepting. */
     struct dpdk_listener **listeners;

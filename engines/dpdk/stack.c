@@ -32,6 +32,7 @@ _Static_assert(sizeof(struct stack_pbuf) <= WIRE_STACK_BYTES, "a frame has no ro
 
 void stack_frame_released(struct pbuf *p)
 {
+    stack.kept--;
     wire_frame_free((struct wire_frame *)((char *)p - offsetof(struct wire_frame, stack)));
 }
 
@@ -108,6 +109,7 @@ void stack_input(struct wire_frame *frame)
 {
     struct pbuf *p = frame_pbuf(frame);
 
+    stack.kept++;
     if (__builtin_expect(stack.mss > STACK_MSS_LIBRARY, 0)) {
         input_jumbo(frame, p);
         return;
@@ -324,6 +326,11 @@ void stack_tick(uint64_t now_ns)
     }
     if (sys_timeouts_sleeptime() == 0)
         sys_check_timeouts();
+}
+
+uint32_t stack_frames_kept(void)
+{
+    return stack.kept;
 }
 
 void stack_counts(struct stack_counts *counts)

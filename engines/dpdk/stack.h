@@ -65,7 +65,9 @@ bool stack_is_answer(const struct wire_frame *frame);
 void stack_acknowledge(bool useful);
 /* Timers: to be called about every millisecond. */
 void stack_tick(uint64_t now_ns);
-/* Gives back the frames of what has come before its turn; its sender will say it again. */
+/* Received frames that are still in the stack: bytes that came before their turn. */
+uint32_t stack_frames_kept(void);
+/* Gives these back; their sender will say it again. */
 void stack_forget_early(void);
 
 /* Port 0: any. -EADDRINUSE, -EADDRNOTAVAIL, ... */

@@ -21,7 +21,8 @@ struct stack {
         renewed; /* entries of the library's table of neighbours that it was asked for lately */
     uint8_t header[WIRE_HEADER]; /* to the one at the other end of a direct wire */
     uint8_t header6[WIRE_HEADER];
-    u16_t mss; /* of a full frame */
+    u16_t mss;     /* of a full frame */
+    uint32_t kept; /* received frames that are in the library */
     bool initialised, up;
 };
 

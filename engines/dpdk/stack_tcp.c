@@ -164,6 +164,7 @@ static err_t conn_received(void *context, struct tcp_pcb *pcb, struct pbuf *p, e
         if (__builtin_expect(frame != NULL && p->len > 0, 1)) {
             frame->buf.data = p->payload;
             frame->buf.size = p->len;
+            stack.kept--;
             stack.config.events->received(context, frame);
         } else if (p->len == 0) {
             pbuf_free(p);

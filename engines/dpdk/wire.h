@@ -120,9 +120,8 @@ bool wire_has_carried(const struct wire *wire); /* it was there since */
 /* The port's own MAC. */
 void wire_mac(const struct wire *wire, uint8_t mac[6]);
 void wire_counts(struct wire *wire, struct wire_counts *counts);
-/* Counts what the device has dropped by itself, which may take a system call. Whether hardly a
- * frame is left to receive into. */
-bool wire_take_stock(struct wire *wire);
+/* Counts what the device has dropped by itself, which may take a system call. */
+void wire_take_stock(struct wire *wire);
 /* Whether there is a carrier: a NIC needs seconds until it has one. */
 bool wire_is_up(const struct wire *wire);
 

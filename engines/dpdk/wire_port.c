@@ -33,7 +33,6 @@
 #define WIRE_COPY_MOST   256u          /* a short frame, lent as a copy */
 #define WIRE_COPY_OFFSET 74u           /* of its bytes: headers of 54 end with a cache line */
 #define WIRE_COPIES_MORE 1024u         /* than the ring has slots: the pool's cache keeps some */
-#define WIRE_SHORT       64u           /* the part of the frames that is hardly one */
 #define WIRE_NAME_MAX    64
 
 struct wire {
@@ -779,15 +778,14 @@ void wire_counts(struct wire *wire, struct wire_counts *counts)
     *counts = wire->counts;
 }
 
-bool wire_take_stock(struct wire *wire)
+void wire_take_stock(struct wire *wire)
 {
     struct rte_eth_stats stats = {0};
 
     /* A memif drops nothing by itself: what finds no frame waits in its ring. */
-    if (wire->config.driver != WIRE_MEMIF && rte_eth_stats_get(wire->port, &stats) == 0) {
-        uint64_t dropped = stats.imissed + stats.ierrors + stats.rx_nombuf + stats.oerrors;
-        wire->counts.dropped += dropped - wire->device_dropped;
-        wire->device_dropped = dropped;
-    }
-    return rte_mempool_avail_count(frames_pool) < frames_pool->size / WIRE_SHORT;
+    if (wire->config.driver == WIRE_MEMIF || rte_eth_stats_get(wire->port, &stats) != 0)
+        return;
+    uint64_t dropped = stats.imissed + stats.ierrors + stats.rx_nombuf + stats.oerrors;
+    wire->counts.dropped += dropped - wire->device_dropped;
+    wire->device_dropped = dropped;
 }
