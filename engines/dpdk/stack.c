@@ -13,6 +13,7 @@
 #include <lwip/ethip6.h>
 #include <lwip/init.h>
 #include <lwip/prot/ip4.h>
+#include <lwip/prot/ip6.h>
 #include <lwip/prot/tcp.h>
 #include <lwip/timeouts.h>
 #include <netif/ethernet.h>
@@ -52,11 +53,33 @@ static inline struct pbuf *frame_pbuf(struct wire_frame *frame)
     return p;
 }
 
+/*
+ * The library speaks more than anybody does here, and not all of it well: of UDP-Lite a length that
+ * is too long fails an assertion, which ends the process. So it gets TCP, and what finds neighbours
+ * and answers to ping; extension headers of IPv6, behind which there may be anything, are left out.
+ */
+static bool is_wanted(const struct pbuf *p)
+{
+    const uint8_t *frame = p->payload, *ip = frame + WIRE_HEADER;
+
+    if (p->len < WIRE_HEADER)
+        return false;
+    switch (frame[12] << 8 | frame[13]) {
+    case ETHTYPE_ARP: return true;
+    case ETHTYPE_IP:
+        return p->len >= WIRE_HEADER + IP_HLEN && (ip[9] == IP_PROTO_TCP || ip[9] == IP_PROTO_ICMP);
+    case ETHTYPE_IPV6:
+        return p->len >= WIRE_HEADER + IP6_HLEN &&
+               (ip[6] == IP6_NEXTH_TCP || ip[6] == IP6_NEXTH_ICMP6);
+    default: return false;
+    }
+}
+
 static inline void input_pbuf(struct pbuf *p)
 {
     if (__builtin_expect(reach_input(&stack.netif, p, stack.config.address.s_addr), 1))
         return;
-    if (stack.netif.input(p, &stack.netif) != ERR_OK)
+    if (!is_wanted(p) || stack.netif.input(p, &stack.netif) != ERR_OK)
         pbuf_free(p);
     reach_input_done();
 }

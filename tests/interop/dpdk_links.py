@@ -240,6 +240,77 @@ def inside_own_address(link):
             expect(received(sock, 5) == b"after", "other bytes came back")
 
 
+def frame_ip4(rng, payload, protocol=6, options=b"", fragment=0, lie=0):
+    """A packet to the server from somebody, whose length may be a lie."""
+    sources = (CLIENT, SERVER, "10.1.2.3", "0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255")
+    header = struct.pack(
+        "!BBHHHBBH", 0x45 + len(options) // 4, 0, (20 + len(options) + len(payload) + lie) & 0xFFFF,
+        rng.randrange(1 << 16), fragment, 64, protocol, 0,
+    ) + socket.inet_aton(rng.choice(sources)) + socket.inet_aton(SERVER) + options  # fmt: skip
+    return header[:10] + struct.pack("!H", sum16(header)) + header[12:] + payload
+
+
+def segment_ip4(rng, ports, **header):
+    """A segment to the server with options that may be rubbish, and a checksum that is right."""
+    options = rng.choice((b"", b"\2\0", b"\2\1\0", b"\2\4\0\1", b"\3\3\xff", b"\2\x28", b"\1" * 40,
+                          rng.randbytes(rng.randrange(41))))  # fmt: skip
+    options += bytes(-len(options) % 4)
+    data = rng.randbytes(rng.choice((0, 0, 1, 101, 1400)))
+    tcp = struct.pack(
+        "!HHIIBBHHH", rng.choice(ports), rng.choice((PORT, PORT, 9)), rng.getrandbits(32),
+        rng.getrandbits(32), rng.choice((5 + len(options) // 4, rng.randrange(16))) << 4,
+        rng.choice((2, 4, 16, 17, 18, 20, rng.randrange(256))), rng.randrange(1 << 16), 0,
+        rng.choice((0, 0xFFFF)),
+    ) + options + data  # fmt: skip
+    packet = frame_ip4(rng, tcp, **header)
+    addresses = packet[12:20]
+    padded = tcp + bytes(len(tcp) % 2)
+    check = sum16(addresses + struct.pack("!HH", 6, len(tcp)) + padded)
+    at = len(packet) - len(tcp) + 16
+    return packet[:at] + struct.pack("!H", check) + packet[at + 2 :]
+
+
+def hostile_frame(rng, ports):
+    """(type, packet) of some kind that nobody honest sends."""
+    kind = rng.randrange(8)
+    if kind == 0:
+        return 0x0800, frame_ip4(rng, rng.randbytes(rng.randrange(100)),
+                                 protocol=rng.choice((1, 2, 17, 136, 255)))  # fmt: skip
+    if kind == 1:
+        options = rng.choice((b"\x83\3\4\0", b"\x94\4\0\0", b"\7\x27\4" + bytes(37)))
+        return 0x0800, segment_ip4(rng, ports, options=options)
+    if kind == 2:
+        return 0x0800, segment_ip4(rng, ports, fragment=rng.choice((0x2000, 0x2001, 2, 8191)))
+    if kind == 3:
+        return 0x0800, segment_ip4(rng, ports, lie=rng.choice((-30, -1, 1, 100, 3000)))
+    if kind == 4:
+        return 0x0800, segment_ip4(rng, ports)[: rng.randrange(1, 60)]
+    if kind == 5:
+        return rng.choice((0x0806, 0x86DD, 0x8100, 0x88CC, 5)), rng.randbytes(rng.randrange(120))
+    return 0x0800, segment_ip4(rng, ports)
+
+
+def inside_hostile(link):
+    """Whatever comes from the wire, the server goes on, and loses none of its frames by it."""
+    rng = random.Random(4)
+    with SERVERS[link](), connected() as sock:
+        check_sizes(rng)
+        with open("/proc/net/arp", encoding="ascii") as file:
+            row = next(line.split() for line in file if line.startswith(SERVER))
+        target, device = bytes.fromhex(row[3].replace(":", "")), row[5]
+        ports = (sock.getsockname()[1], 1, 5000)
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind((device, 0))
+            for n in range(20000):
+                kind, packet = hostile_frame(rng, ports)
+                frame = target + b"\2\0\0\0\0\x09" + struct.pack("!H", kind) + packet
+                with contextlib.suppress(OSError):  # too many at once
+                    raw.send(frame)
+                if n % 5000 == 0:
+                    check_sizes(rng)
+        check_bulk(rng)
+
+
 def inside_named_mac():
     """A device that is there already has a MAC; the one that was named is what the wire sees."""
     mac = "02:00:00:00:4c:61"
@@ -321,6 +392,8 @@ INSIDE = {
     "client-veth-1400": lambda: inside_client("veth", ":mtu=1400"),
     "faults-tap": lambda: inside_faults("tap"),
     "faults-veth": lambda: inside_faults("veth"),
+    "hostile-tap": lambda: inside_hostile("tap"),
+    "hostile-veth": lambda: inside_hostile("veth"),
     "named-mac": inside_named_mac,
     "own-address-tap": lambda: inside_own_address("tap"),
     "own-address-veth": lambda: inside_own_address("veth"),
@@ -421,6 +494,13 @@ class OthersClients(Interop):
         self.inside("own-address-veth")
         self.need_tun()
         self.inside("own-address-tap")
+
+    def test_hostile_frames_over_tap(self):
+        self.need_tun()
+        self.inside("hostile-tap")
+
+    def test_hostile_frames_over_veth(self):
+        self.inside("hostile-veth")
 
     def test_a_mac_that_is_named_is_the_devices(self):
         self.inside("named-mac")

@@ -477,3 +477,21 @@ Test(stack, a_segment_from_no_host_is_not_answered)
     cr_assert_eq(sent_count, 1);
     cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
 }
+
+/* The library would end the process over the second: a datagram of UDP-Lite whose checksum is said
+ * to cover 65535 bytes of 20. */
+Test(stack, the_library_gets_nothing_that_nobody_here_speaks)
+{
+    static const uint8_t protocols[] = {17, 136, 2, 0, 255};
+    struct segment segment = {.from = PEER, .to = OWN, .port = PEER_PORT, .sequence = 0xffff0000};
+
+    start(0);
+    sent_others = 0;
+    for (unsigned i = 0; i < sizeof(protocols); i++) {
+        segment.protocol = protocols[i];
+        stack_input(made_up_segment(&segment));
+    }
+    cr_assert_eq(sent_count + sent_others, 0);
+    cr_assert_eq(frames_out, 0, "%u frames are held", frames_out);
+    meet(0);
+}

@@ -147,7 +147,7 @@ struct wire_frame *made_up_segment(const struct segment *segment)
     ip[0] = 0x45;
     put16(ip + 2, (uint32_t)(20 + header + size));
     ip[8] = 64;
-    ip[9] = 6;
+    ip[9] = segment->protocol != 0 ? segment->protocol : 6;
     put32(ip + 12, segment->from);
     put32(ip + 16, segment->to);
     put16(ip + 10, folded(sum16(ip, 20, 0)));

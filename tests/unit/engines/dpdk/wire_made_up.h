@@ -44,6 +44,7 @@ struct segment {
     uint16_t port;
     uint32_t sequence, acknowledged;
     unsigned flags;
+    uint8_t protocol; /* another than TCP */
     const uint8_t *options, *data;
     size_t options_size, size;
 };
