@@ -188,17 +188,19 @@ class Limits(LabCase):
                 before = len(os.listdir(files))
                 conns = [connect(address) for _ in range(8)]
                 fill(conns)
-                stays = conns.pop()
-                for conn in conns:
+                # One that is there still, and takes nothing, does not hold up the end. It takes
+                # the drain's two seconds, so that one engine has to do.
+                stay = conns[:1] if engine == "io_uring" else []
+                for conn in conns[len(stay) :]:
                     reset(conn)
                 until = time.monotonic() + 20 * SLOWER
-                while len(os.listdir(files)) > before + 1 and time.monotonic() < until:
+                while len(os.listdir(files)) > before + len(stay) and time.monotonic() < until:
                     time.sleep(0.05)
-                self.assertEqual(len(os.listdir(files)), before + 1)
-                # One that is there still, and takes nothing, does not hold up the end.
+                self.assertEqual(len(os.listdir(files)), before + len(stay))
                 code, _, stderr = self.finish(process, signal.SIGTERM)
                 self.assertEqual(code, EXIT_OK, stderr)
-                stays.close()
+                for conn in stay:
+                    conn.close()
 
     def test_idle_closes_who_is_silent_and_nobody_else(self):
         process, address = self.serve("--idle", "400ms")
