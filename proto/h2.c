@@ -346,6 +346,7 @@ static void received_goaway(struct h2 *h2, const nghttp2_goaway *goaway)
 {
     size_t size = 0;
 
+    h2_count_control(h2); /* one is enough, or two */
     h2->goaway = true;
     h2->goaway_code = goaway->error_code;
     for (; size < goaway->opaque_data_len && size + 1 < sizeof(h2->goaway_text); size++) {

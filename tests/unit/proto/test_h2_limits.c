@@ -82,6 +82,13 @@ Test(h2_limits, a_flood_of_settings_is_ended)
     is_flood(SETTINGS, 0, "\0\3\0\0\0\1", 6);
 }
 
+/* With a call open: else the first one ends the connection. */
+Test(h2_limits, a_flood_of_goodbyes_is_ended)
+{
+    open_stream(1);
+    is_flood(GOAWAY, 0, "\0\0\0\0\0\0\0\0", 8);
+}
+
 Test(h2_limits, a_flood_of_empty_data_is_ended)
 {
     open_stream(1);
