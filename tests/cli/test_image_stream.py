@@ -23,7 +23,7 @@ class ImageStream(LabCase):
         return trial, metrics
 
     def test_the_table_shows_images(self):
-        result = self.lab("run", "image-stream", *SHORT, "--max-errors", "0")
+        result = self.lab("run", "image-stream", *COUNTED, "-n", "20", "--max-errors", "0")
         self.assert_exit(result, EXIT_OK)
         self.assert_says(
             result.stdout, "images/s", "MB/s", "3 images an op", "1 connection", "first image, p50",
@@ -37,6 +37,10 @@ class ImageStream(LabCase):
         self.assertEqual(metrics["client", "image_ns"]["count"], 200)
         self.assertEqual(metrics["client", "image_gap_ns"]["count"], 160)
         self.assertEqual(metrics["client", "first_image_ns"]["count"], 40)
+        # An op is its first image, the gaps to the others, and what comes behind the last.
+        parts = [metrics["client", name] for name in ("first_image_ns", "image_gap_ns")]
+        whole = 40 * trial["latency_ns"]["mean"]
+        self.assertLessEqual(sum(m["count"] * m["value"]["mean"] for m in parts), 1.01 * whole)
         self.assertEqual(trial["bytes"], 40 * (2 * 273075 + 2 * 467749 + 204552))
         self.assertEqual(metrics["server", "images_sent_bytes"]["value"], trial["bytes"])
 
@@ -63,7 +67,7 @@ class ImageStream(LabCase):
         )
 
     def test_lists_say_nothing_of_images(self):
-        result = self.lab("run", "image-stream", *SHORT, "--rpc", "list")
+        result = self.lab("run", "image-stream", *COUNTED, "-n", "20", "--rpc", "list")
         self.assert_exit(result, EXIT_OK)
         self.assert_says(result.stdout, "image-stream  list, 1 connection")
         self.assertNotIn("images an op", result.stdout)
@@ -124,6 +128,9 @@ class ImageStream(LabCase):
         trial, _ = self.images("--server", address, "-n", "5", exit_code=EXIT_BAD)
         self.assertEqual(trial["errors_by_kind"], {"wrong-content": 5})
         self.assertEqual(trial["ops"], 0)
+        for words in (("--images", "learn"), ("--check", "size")):
+            trial, _ = self.images("--server", address, *words, "-n", "5")
+            self.assertEqual((trial["ops"], trial["errors"]), (5, 0), words)
 
     def test_the_flat_contract_and_the_nested_one_differ(self):
         _, address = self.serve("-e", "epoll", "--contract", "flat", workload="image-stream")

@@ -131,8 +131,8 @@ class Untrustworthy(ClientCase):
         self.assertEqual(trial["ops"], 39)
 
 
-class Names(ClientCase):
-    """What a server, or a proxy before it, hears of whom it is taken for."""
+class Heard(ClientCase):
+    """What a server, or a proxy before it, hears: whom it is taken for, and what it may send."""
 
     def setUp(self):
         super().setUp()
@@ -143,7 +143,7 @@ class Names(ClientCase):
 
     @contextlib.contextmanager
     def refusing(self):
-        """A server that answers 503: (its port, the set of authorities that it was asked by)."""
+        """A server that answers 503: (its port, the set of what it heard with each request)."""
         heard = set()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             threading.Thread(target=self.accept, args=(listener, heard), daemon=True).start()
@@ -170,17 +170,20 @@ class Names(ClientCase):
             while data := conn.recv(65536):
                 for event in http.receive_data(data):
                     if isinstance(event, h2.events.RequestReceived):
-                        heard.add(dict(event.headers)[":authority"])
+                        may = http.remote_settings
+                        authority = dict(event.headers)[":authority"]
+                        heard.add((authority, may.initial_window_size, may.max_frame_size))
                         answer = [(":status", "503")]
                         http.send_headers(event.stream_id, answer, end_stream=True)
                 conn.sendall(http.data_to_send())
 
-    def test_as_the_user_typed_it(self):
-        for host in ("localhost", "127.0.0.1"):
+    def test_what_the_user_typed(self):
+        for host, *may in (("localhost", 100000, 32768), ("127.0.0.1", 1 << 20, (1 << 24) - 1)):
+            words = ("--window", str(may[0]), "--frame-size", str(may[1]))
             with self.subTest(host=host), self.refusing() as (port, heard):
-                trial = self.run_against(f"{host}:{port}", "-n", "2", exit_code=1)
+                trial = self.run_against(f"{host}:{port}", "-n", "2", *words, exit_code=1)
                 self.assertEqual(trial["errors_by_kind"], {"http-status": 2})
-                self.assertEqual(heard, {f"{host}:{port}"})
+                self.assertEqual(heard, {(f"{host}:{port}", *may)})
 
 
 @peers.for_each_engine(globals())
