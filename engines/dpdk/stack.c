@@ -142,7 +142,9 @@ void stack_input(struct wire_frame *frame)
 
 /* --- out --- */
 
-static void send_copied(const struct pbuf *p, const uint8_t *header)
+/* Without memory the library keeps the segment, and tries again at its next timer: it is not lost,
+ * and no congestion. */
+static err_t send_copied(const struct pbuf *p, const uint8_t *header)
 {
     size_t start = header != NULL ? WIRE_HEADER : 0, size = start + p->tot_len;
     uint8_t *block = wire_block_new(size);
@@ -150,31 +152,30 @@ static void send_copied(const struct pbuf *p, const uint8_t *header)
     if (block == NULL)
         block = wire_spare_new(size);
     if (block == NULL)
-        return; /* counted; TCP sends it again */
+        return ERR_MEM; /* counted */
     if (header != NULL)
         memcpy(block, header, WIRE_HEADER);
     pbuf_copy_partial(p, block + start, p->tot_len, 0);
     wire_send(stack.config.wire, block, block, size);
     wire_block_free(block);
+    return ERR_OK;
 }
 
-static inline void send_packet(struct pbuf *p, const uint8_t *header)
+static inline err_t send_packet(struct pbuf *p, const uint8_t *header)
 {
     uint8_t *packet = p->payload;
 
-    if (__builtin_expect(p->next != NULL || !wire_owns(p), 0)) {
-        send_copied(p, header);
-        return;
-    }
+    if (__builtin_expect(p->next != NULL || !wire_owns(p), 0))
+        return send_copied(p, header);
     memcpy(packet - WIRE_HEADER, header, WIRE_HEADER);
     wire_send(stack.config.wire, p, packet - WIRE_HEADER, WIRE_HEADER + (size_t)p->len);
+    return ERR_OK;
 }
 
 /* A whole frame, from ARP and its kin. */
 static err_t output_frame(struct netif *netif, struct pbuf *p)
 {
-    send_copied(p, NULL);
-    return ERR_OK;
+    return send_copied(p, NULL);
 }
 
 /* A segment with SYN announces what a frame holds, and not what the library believes in. */
@@ -201,14 +202,12 @@ static err_t output_direct(struct netif *netif, struct pbuf *p, const ip4_addr_t
 {
     if (__builtin_expect(stack.mss > STACK_MSS_LIBRARY, 0))
         announce_mss(p);
-    send_packet(p, stack.header);
-    return ERR_OK;
+    return send_packet(p, stack.header);
 }
 
 static err_t output_direct6(struct netif *netif, struct pbuf *p, const ip6_addr_t *to)
 {
-    send_packet(p, stack.header6);
-    return ERR_OK;
+    return send_packet(p, stack.header6);
 }
 
 static err_t output_known(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
@@ -227,8 +226,7 @@ static err_t output_known(struct netif *netif, struct pbuf *p, const ip4_addr_t 
     }
     memcpy(header, mac->addr, 6);
     memcpy(header + 6, stack.header + 6, WIRE_HEADER - 6);
-    send_packet(p, header);
-    return ERR_OK;
+    return send_packet(p, header);
 }
 
 /* --- the interface --- */

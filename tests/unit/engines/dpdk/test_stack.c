@@ -334,6 +334,29 @@ Test(stack, what_has_come_is_acknowledged_though_no_block_is_left)
     cr_assert_not_null(said_to(other), "an answer, and no block to say it in");
 }
 
+/* And where there is not even a spare one, it is late, but no retransmission. */
+Test(stack, what_finds_no_block_is_sent_when_there_is_one)
+{
+    struct stack_counts counts;
+
+    start(CONNS);
+    struct peer *one = meet(0), *other = meet(1);
+    blocks_left = 0;
+    spare_left = false;
+    say_bytes(one, 100);
+    say_bytes(one, 100);
+    cr_assert_eq(stack_write(other->conn, "answer", 6, false), 6);
+    stack_push(other->conn);
+    cr_assert_eq(sent_count, 0);
+    spare_left = true;
+    for (uint64_t now_ns = NS_PER_S; now_ns <= 2 * NS_PER_S; now_ns += 250 * NS_PER_MS)
+        stack_tick(now_ns);
+    cr_assert_eq(sent_count, 2, "%u segments", sent_count);
+    cr_assert_neq(sent[0].to_port, sent[1].to_port);
+    stack_counts(&counts);
+    cr_assert_eq(counts.retransmissions, 0);
+}
+
 /* Questions and answers go the library's way. */
 Test(stack, every_other_short_segment_is_acknowledged)
 {

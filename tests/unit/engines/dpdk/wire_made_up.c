@@ -15,6 +15,7 @@ unsigned sent_count, sent_others, blocks_left, frames_out;
 static unsigned char blocks[MADE_BLOCKS][MADE_BLOCK_BYTES] __attribute__((aligned(64)));
 static unsigned char spare[MADE_BLOCK_BYTES];
 static void *blocks_free[MADE_BLOCKS];
+bool spare_left = true;
 
 const char *wire_blocks_low = (const char *)blocks;
 const char *wire_blocks_high = (const char *)blocks + sizeof(blocks);
@@ -36,7 +37,7 @@ void *wire_block_new(size_t size)
 void *wire_spare_new(size_t size)
 {
     cr_assert_leq(size, MADE_BLOCK_BYTES);
-    return spare;
+    return spare_left ? spare : NULL;
 }
 
 void wire_block_free(void *block)

@@ -34,6 +34,7 @@ extern struct sent sent[MADE_SENT_MOST];
 extern unsigned sent_count;
 extern unsigned sent_others; /* frames that are no segments */
 extern unsigned blocks_left, frames_out;
+extern bool spare_left;
 
 /* All blocks are free, and nothing was sent. */
 void made_up_wire(void);
