@@ -167,6 +167,13 @@ static void keep_waiting(struct tcp_pcb *pcb)
         (struct reach_waiting){pcb, pcb->local_port, pcb->remote_port};
 }
 
+/* Whether the first one of the list came to it since it was looked at. */
+static inline bool is_newly_waiting(const struct tcp_pcb *first)
+{
+    return first != NULL && first != reach.time_wait_before &&
+           first->next == reach.time_wait_before;
+}
+
 static inline void bucket_store(void)
 {
     struct reach_bucket *bucket = reach.bucket;
@@ -175,8 +182,7 @@ static inline void bucket_store(void)
     bucket->active = tcp_active_pcbs;
     bucket->time_wait = time_wait;
     reach.bucket = NULL;
-    if (__builtin_expect(time_wait != reach.time_wait_before, 0) && time_wait != NULL &&
-        time_wait->next == reach.time_wait_before)
+    if (__builtin_expect(time_wait != reach.time_wait_before, 0) && is_newly_waiting(time_wait))
         keep_waiting(time_wait);
 }
 
@@ -304,6 +310,7 @@ static bool input_other(const struct pbuf *p)
     if (type != ETHTYPE_IPV6 || p->len < WIRE_HEADER + IP6_HLEN + TCP_HLEN ||
         ip[6] != IP6_NEXTH_TCP) {
         reach_join();
+        reach.time_wait_before = tcp_tw_pcbs;
         return false;
     }
     memcpy(from, ip + 8, sizeof(from));
@@ -315,10 +322,16 @@ static bool input_other(const struct pbuf *p)
 
 void reach_input_done(void)
 {
-    if (reach.bucket != NULL)
+    struct tcp_pcb *newest = tcp_tw_pcbs;
+
+    if (reach.bucket != NULL) {
         bucket_store();
-    else if (reach.joined)
+    } else if (reach.on && reach.joined) {
+        bool waits = is_newly_waiting(newest);
         reach_split();
+        if (waits)
+            keep_waiting(newest);
+    }
 }
 
 bool reach_input(struct netif *netif, struct pbuf *p, u32_t own_address)

@@ -287,6 +287,29 @@ Test(reach, those_that_wait_are_bounded_and_the_oldest_are_given_up)
         cr_assert_eq(waits[1024 + i], i >= MORE, "connection %u", i);
 }
 
+/* A last segment behind IP options goes the way on which all connections are seen. */
+Test(reach, those_that_wait_are_bounded_whichever_way_they_came)
+{
+    enum { MORE = 10 };
+    static uint8_t frame[64] = {[12] = 8, [14] = 0x46, [23] = 6};
+    struct netif netif = {0};
+
+    reach_on();
+    reach_split();
+    for (unsigned i = 0; i < WAITING + MORE; i++) {
+        struct pbuf p = {.payload = frame, .len = sizeof(frame), .tot_len = sizeof(frame)};
+        struct tcp_pcb *pcb = pcb_new(SERVER, (u16_t)(1024 + i), ESTABLISHED);
+        cr_assert_not(reach_input(&netif, &p, SERVER));
+        TCP_RMV(&tcp_active_pcbs, pcb);
+        pcb->state = TIME_WAIT;
+        TCP_REG(&tcp_tw_pcbs, pcb);
+        reach_input_done();
+    }
+    cr_assert_eq(reach_counts.time_waits_given_up, MORE);
+    reach_join();
+    cr_assert_eq(list_length(tcp_tw_pcbs), WAITING);
+}
+
 /* The library may have let it go long ago, by its timer, and its memory be another's. */
 Test(reach, one_that_has_gone_by_itself_is_not_given_up)
 {
