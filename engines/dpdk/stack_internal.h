@@ -17,8 +17,7 @@ struct stack {
     struct stack_config config;
     struct netif netif;
     uint64_t tcp_timer_ns, renew_ns;
-    uint32_t
-        renewed; /* entries of the library's table of neighbours that it was asked for lately */
+    uint32_t renewed;            /* neighbours that the library was asked for lately: a bit each */
     uint8_t header[WIRE_HEADER]; /* to the one at the other end of a direct wire */
     uint8_t header6[WIRE_HEADER];
     u16_t mss;     /* of a full frame */
