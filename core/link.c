@@ -306,7 +306,7 @@ static void link_default_device(const struct link *link, const char *given, char
 static int link_check(const struct link *link, struct lab_error *err)
 {
     const struct link_kind *kind = link->kind;
-    uint32_t mask = htonl(link->prefix > 0 ? UINT32_MAX << (32 - link->prefix) : 0);
+    uint32_t mask = link_mask(link);
 
     if (!kind->frames) {
         for (const struct option_def *def = link_options; def->name != NULL; def++)

@@ -89,6 +89,12 @@ struct link {
     bool peer_mac_given; /* or it is lab's own default, which a foreign peer does not have */
 };
 
+/* The mask of its network, in network byte order. */
+static inline uint32_t link_mask(const struct link *link)
+{
+    return link->prefix == 0 ? 0 : htonl(UINT32_MAX << (32 - link->prefix));
+}
+
 /* Rows over struct link, of every kind; only frames have use for most of them. */
 extern const struct option_def link_options[];
 

@@ -216,9 +216,9 @@ static bool place_reaches(const struct dpdk_engine *e, const struct addr *remote
 
 static struct in_addr place_neighbour(const struct link *link)
 {
-    uint32_t mask = htonl(UINT32_MAX << (32 - link->prefix));
+    uint32_t differ = link->address.s_addr ^ link->peer.s_addr;
 
-    return ((link->address.s_addr ^ link->peer.s_addr) & mask) == 0 ? link->peer : link->gateway;
+    return (differ & link_mask(link)) == 0 ? link->peer : link->gateway;
 }
 
 /* lwIP keeps few packets for a neighbour whose MAC it does not know: of the SYNs of many

@@ -551,7 +551,7 @@ static int tap_set_up(const struct wire *wire, struct lab_error *err)
     *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = link->peer};
     if (r == 0)
         r = ioctl(fd, SIOCSIFADDR, &request);
-    in->sin_addr.s_addr = htonl(link->prefix == 0 ? 0 : UINT32_MAX << (32 - link->prefix));
+    in->sin_addr.s_addr = link_mask(link);
     if (r == 0)
         r = ioctl(fd, SIOCSIFNETMASK, &request);
     request.ifr_mtu = (int)wire->config.mtu;
