@@ -209,17 +209,10 @@ int draft_check(struct draft *draft, struct lab_error *err)
 
 static void draft_arg(char ***args, const struct option_def *def, const void *options)
 {
-    char value[OPTION_TEXT_MAX + 16], *arg = NULL;
-    size_t count = 0;
+    char value[OPTION_TEXT_MAX + 16];
 
-    while (*args != NULL && (*args)[count] != NULL)
-        count++;
     option_format(def, options, value, sizeof(value));
-    if (asprintf(&arg, "--%s=%s", def->name, value) < 0)
-        abort();
-    *args = draft_memory(realloc(*args, (count + 2) * sizeof(char *)));
-    (*args)[count] = arg;
-    (*args)[count + 1] = NULL;
+    run_args_add(args, def->name, value);
 }
 
 static void draft_args_from(char ***args, const struct option_def *table, const void *options)

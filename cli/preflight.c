@@ -308,20 +308,11 @@ int preflight_started(const struct run_result *run, const struct run_options *op
 static void preflight_name(struct run_case *c)
 {
     struct addr numeric;
-    size_t count = 0;
-    char **args, *arg;
 
     if (strncmp(c->server_address, "localhost:", 10) != 0 &&
         addr_parse(c->server_address, 0, "", &numeric, NULL) == 0)
         return;
-    while (c->client_args[count] != NULL)
-        count++;
-    args = realloc(c->client_args, (count + 2) * sizeof(*args));
-    if (args == NULL || asprintf(&arg, "--server-name=%s", c->server_address) < 0)
-        abort();
-    args[count] = arg;
-    args[count + 1] = NULL;
-    c->client_args = args;
+    run_args_add(&c->client_args, "server-name", c->server_address);
 }
 
 int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *err)

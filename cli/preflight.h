@@ -11,8 +11,9 @@
 #include "core/link.h"
 #include "run/run.h"
 
-/* Of one case; kind: of the link that was asked for, or NULL. Raises the soft limit of file
- * descriptors to the hard one, for this process and those that it starts. CLI_OK or CLI_USAGE. */
+/* Of one case; kind: of the link that was asked for, or NULL; server_workers: of the server that
+ * the run starts, at least 1. Raises the soft limit of file descriptors to the hard one, for this
+ * process and those that it starts. CLI_OK or CLI_USAGE. */
 int preflight_load(const struct case_options *options, const struct link_kind *kind,
                    const struct load_options *load, uint64_t server_workers, struct lab_error *err);
 

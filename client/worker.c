@@ -705,7 +705,7 @@ static void worker_loop(struct load_worker *worker)
 }
 
 /* A path has no place in a URI's authority, nor has a scope, which means something here only. */
-static void worker_name_server(struct load_worker *worker)
+static void worker_set_authority(struct load_worker *worker)
 {
     const char *name = worker->config->server_name;
     struct addr address = worker->address;
@@ -743,7 +743,7 @@ static int worker_open_engine(struct load_worker *worker)
         r = config->other_side->open(config->other_side->context, worker->engine,
                                      &worker->other_side, &worker->address, &worker->error);
     addr_format(&worker->address, worker->address_text);
-    worker_name_server(worker);
+    worker_set_authority(worker);
     return r;
 }
 

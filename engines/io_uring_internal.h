@@ -217,9 +217,9 @@ struct uring_conn {
     bool connecting;  /* the connect is in the ring */
 
     bool recv_armed, recv_cancelled, recv_paused, recv_starved;
-    bool recv_single; /* armed again each time: see uring_recv_arm */
-    bool recv_stays;  /* the one that is armed is a multishot */
-    bool recv_ended;  /* FIN or an error was received, see recv_err */
+    bool recv_single;    /* armed again each time: see uring_recv_arm */
+    bool recv_multishot; /* of the one that is armed */
+    bool recv_ended;     /* FIN or an error was received, see recv_err */
     bool eof_told;
     int recv_err;
     bool recv_dropped;        /* bytes came in while closing */

@@ -397,8 +397,8 @@ static void uring_recv_arm(struct uring_engine *e, struct uring_conn *c)
 {
     struct io_uring_sqe *sqe = uring_sqe(e);
 
-    c->recv_stays = uring_uses(e, URING_MULTISHOT) && !c->recv_single;
-    if (c->recv_stays)
+    c->recv_multishot = uring_uses(e, URING_MULTISHOT) && !c->recv_single;
+    if (c->recv_multishot)
         io_uring_prep_recv_multishot(sqe, c->ring_fd, NULL, 0, 0);
     else
         io_uring_prep_recv(sqe, c->ring_fd, NULL, e->pool.size, 0);
@@ -423,7 +423,7 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
          * which the quota was reached is let pass: an answer that goes out with its end brings
          * the loans back, and stopping would have cost two entries and a round. */
         bool full = c->stash != NULL && (c->recv_paused || c->recv_over_round != e->round);
-        bool missed = c->send_err != 0 && c->recv_stays;
+        bool missed = c->send_err != 0 && c->recv_multishot;
         if ((full || missed) && !c->recv_cancelled) {
             uring_conn_cancel(e, c, uring_conn_tag(c, URING_RECV));
             c->recv_cancelled = true;

@@ -244,7 +244,7 @@ static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, 
         h2_numbers_headers(h2, hd);
     } else if (hd->type == NGHTTP2_DATA) {
         begin_data(h2, hd);
-    } else if (hd->type == NGHTTP2_SETTINGS) {
+    } else if (hd->type == NGHTTP2_SETTINGS && (hd->flags & NGHTTP2_FLAG_ACK) == 0) {
         begin_settings_frame(h2);
     } else if (hd->type == NGHTTP2_PRIORITY && hd->stream_id == 0) {
         h2_fail(h2, NGHTTP2_PROTOCOL_ERROR, H2_CLOSED_PROTOCOL);

@@ -1,6 +1,7 @@
 /* See run.h: the small parts of a run's result. */
 #include "run/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,19 @@ void run_list_free(struct run_list *list)
     }
     free(list->items);
     *list = (struct run_list){0};
+}
+
+void run_args_add(char ***args, const char *name, const char *value)
+{
+    size_t count = 0;
+
+    while (*args != NULL && (*args)[count] != NULL)
+        count++;
+    char **grown = realloc(*args, (count + 2) * sizeof(*grown));
+    if (grown == NULL || asprintf(&grown[count], "--%s=%s", name, value) < 0)
+        abort();
+    grown[count + 1] = NULL;
+    *args = grown;
 }
 
 const char *run_status_name(enum run_status status)

@@ -25,6 +25,9 @@ struct run_list {
 };
 void run_list_add(struct run_list *list, const char *name, const char *value);
 void run_list_free(struct run_list *list);
+/* Appends --NAME=VALUE to a case's arguments, NULL-terminated or NULL as yet. Aborts without
+ * memory. */
+void run_args_add(char ***args, const char *name, const char *value);
 
 enum run_status { RUN_RAN, RUN_CANNOT_RUN, RUN_NOT_BUILT, RUN_FAILED, RUN_INTERRUPTED };
 const char *run_status_name(enum run_status status); /* ran, cannot-run, not-built, ... */
