@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import sys
 
+import turns
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SERVER_CPU, CLIENT_CPU = "0", "1"
 
@@ -52,19 +54,26 @@ class Bench:
 
     # --- one measurement each ---
 
-    def run_cases(self, specs, *extra, seconds=None, accept=(0,)):
-        """A run of lab over several engines; its JSON cases, in their order."""
-        argv = [self.lab, "run", self.WORKLOAD, "-d", f"{seconds or self.args.seconds}s",
+    def lab_argv(self, specs, *extra, seconds=None):
+        return [self.lab, "run", self.WORKLOAD, "-d", f"{seconds or self.args.seconds}s",
                 "--client-cpus", CLIENT_CPU, "--server-cpus", SERVER_CPU, "-q", "--json", "-",
                 "--json-compact", *(word for spec in specs for word in ("-e", spec)), *extra]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
-        if done.returncode not in accept:
-            sys.exit(f"{' '.join(argv)}\nexit {done.returncode}: {done.stderr.strip()}")
-        return json.loads(done.stdout)["cases"]
 
-    def run_lab(self, spec, *extra, seconds=None, accept=(0,)):
-        """One trial of lab; its JSON."""
-        case = self.run_cases([spec], "-r", "1", *extra, seconds=seconds, accept=accept)[0]
+    def run_cases(self, specs, *extra, seconds=None, accept=(0,)):
+        """A run of lab over several engines; its JSON cases, in their order."""
+        argv = self.lab_argv(specs, *extra, seconds=seconds)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+        return self.cases_of(argv, done.returncode, done.stdout, done.stderr, accept)
+
+    @staticmethod
+    def cases_of(argv, status, output, errors, accept=(0,)):
+        if status not in accept:
+            sys.exit(f"{' '.join(argv)}\nexit {status}: {errors.strip()}")
+        return json.loads(output)["cases"]
+
+    @staticmethod
+    def trial_of(case):
+        """Its only trial, with the system calls of each side."""
         trial = case["trials"][0]
         trial["syscalls"] = {
             side: sum(m["value"] for m in trial["metrics"]
@@ -72,26 +81,51 @@ class Bench:
             for side in ("client", "server")}
         return trial
 
-    def run_bare(self, program, mode, *extra, seconds=None):
+    def run_lab(self, spec, *extra, seconds=None, accept=(0,)):
+        """One trial of lab; its JSON."""
+        return self.trial_of(
+            self.run_cases([spec], "-r", "1", *extra, seconds=seconds, accept=accept)[0])
+
+    def start_lab(self, spec, *extra, seconds):
+        """One trial of lab, under way: a Side for turns.py."""
+        argv = self.lab_argv([spec], "-r", "1", *extra, seconds=seconds)
+        lab = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        def result():
+            output, errors = lab.communicate(timeout=300)
+            return self.trial_of(self.cases_of(argv, lab.returncode, output, errors)[0])
+
+        server, client = turns.children(lab.pid, 2)
+        return turns.Side(client, server, result)
+
+    def start_bare(self, program, mode, *extra, seconds):
+        """A bare pair, under way: a Side for turns.py."""
         path = os.path.join(self.bare, program)
         server = subprocess.Popen(
             [path, "server", "--port", "0", "--cpu", SERVER_CPU, *mode, *extra],
             stdout=subprocess.PIPE, text=True)
-        try:
-            port = server.stdout.readline().rsplit(":", 1)[1].strip()
-            client = subprocess.run(
-                [path, "client", "--port", port, "--cpu", CLIENT_CPU, "--warmup", "0.1", "--json",
-                 "--seconds", str(seconds or self.args.seconds), *mode, *extra],
-                capture_output=True, text=True, timeout=120)
+        port = server.stdout.readline().rsplit(":", 1)[1].strip()
+        client = subprocess.Popen(
+            [path, "client", "--port", port, "--cpu", CLIENT_CPU, "--warmup", "0.1", "--json",
+             "--seconds", str(seconds), *mode, *extra],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+        def result():
+            try:
+                output, errors = client.communicate(timeout=120)
+            finally:
+                client.kill()
+                server.send_signal(signal.SIGTERM)
+                rest = server.communicate()[0]
             if client.returncode != 0:
-                sys.exit(f"{program} client: {client.stderr.strip()}")
-            result = json.loads(client.stdout)
-        finally:
-            server.send_signal(signal.SIGTERM)
-            rest = server.stdout.read()
-            server.wait()
-        result["server"] = json.loads(rest.strip().splitlines()[-1])
-        return result
+                sys.exit(f"{program} client: {errors.strip()}")
+            return json.loads(output) | {"server": json.loads(rest.strip().splitlines()[-1])}
+
+        return turns.Side(client.pid, server.pid, result)
+
+    def run_bare(self, program, mode, *extra, seconds=None):
+        """A bare pair's JSON: its client's, with its server's in it."""
+        return self.start_bare(program, mode, *extra, seconds=seconds or self.args.seconds).result()
 
     # --- pairs ---
 
@@ -118,10 +152,18 @@ class Bench:
               f"{detail}", flush=True)
 
     def echo_pairs(self, spec, program, mode, connections, size):
-        return self.pairs(
-            lambda: self.run_lab(spec, "-c", str(connections), "-s", str(size)),
-            lambda: self.run_bare(program, mode, "--connections", str(connections),
-                                  "--size", str(size)))
+        """Of echoes by turns: [(lab's trial, bare's result)], their rates those of the turns."""
+        def pair():
+            taken = turns.take_turns(
+                lambda s: self.start_bare(program, mode, "--connections", str(connections),
+                                          "--size", str(size), seconds=s),
+                lambda s: self.start_lab(spec, "-c", str(connections), "-s", str(size), seconds=s),
+                connections, self.args.seconds)
+            for rate, result in taken:
+                result["bytes_per_s"], result["ops_per_s"] = rate, rate / size
+            return taken[1][1], taken[0][1]
+
+        return [pair() for _ in range(self.args.pairs)]
 
     def p50(self, name, got, limit=1.05):
         bare = statistics.median(b["latency_ns"]["p50"] for _, b in got)
