@@ -1,12 +1,11 @@
 /*
- * See clock.h. How long a tick lasts is measured by each thread against the kernel's clock, over
- * the last half to whole second of its life, so NTP's slewing is followed and nothing is to be
- * known of the machine. Whatever becomes of the counter (a guest that moves to another host) is
- * put right at the next asking.
+ * See clock.h. How long a tick lasts is measured against the kernel's clock, over the last half to
+ * whole second of the process's life, so NTP's slewing is followed and nothing is to be known of
+ * the machine. Whatever becomes of the counter (a guest that moves to another host) is put right at
+ * the next asking.
  */
 #include "core/clock.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +14,7 @@
 #endif
 
 #define CLOCK_ASK_NS       NS_PER_MS       /* reckoned for at most so long */
-#define CLOCK_AGE_NS_LEAST (2 * NS_PER_MS) /* of what a tick's length is measured over */
+#define CLOCK_AGE_NS_LEAST (10 * NS_PER_MS) /* of what a tick's length is measured over */
 #define CLOCK_AGE_NS_MOST  (500 * NS_PER_MS)
 #define CLOCK_TICKS_MOST   2000u /* an asking that took longer was interrupted */
 #define CLOCK_ASKED        3u
@@ -24,9 +23,10 @@ struct clock_mark {
     uint64_t ticks, ns;
 };
 
-_Thread_local struct clock_anchor clock_anchor;
-/* Two marks of the past: the older one is measured against, the newer takes its place. */
-static _Thread_local struct clock_mark marks[2];
+struct clock_anchors clock_anchors = {.written = ATOMIC_FLAG_INIT};
+/* Two marks of the past: the older one is measured against, the newer takes its place. Whoever
+ * writes an anchor has them. */
+static struct clock_mark marks[2];
 
 #if defined(__x86_64__)
 
@@ -56,64 +56,127 @@ static bool can_reckon(void)
     return known > 0;
 }
 
-/* The time and the counter of one moment. False: they are too far apart. */
+/* The time, and the counter a little before: what is reckoned from them is never behind the
+ * kernel's own reading. False: they are too far apart. */
 static bool ask_both(struct clock_mark *now)
 {
     for (unsigned i = 0; i < CLOCK_ASKED; i++) {
-        uint64_t before = __rdtsc();
+        now->ticks = __rdtsc();
         now->ns = clock_kernel_ns();
-        uint64_t spent = __rdtsc() - before;
-        now->ticks = before + spent / 2;
-        if (spent <= CLOCK_TICKS_MOST)
+        if (__rdtsc() - now->ticks <= CLOCK_TICKS_MOST)
             return true;
     }
     return false;
 }
 
-/* The most that the thread can have been told by reckoning, by the time the counter was there. */
-static uint64_t told_ns_most(uint64_t ticks)
-{
-    uint64_t since = ticks - clock_anchor.ticks;
+/* An anchor as it was at one moment. */
+struct clock_anchor {
+    uint64_t ticks, ns, ns_per_tick;
+    uint32_t valid_ticks;
+};
 
-    if (since > clock_anchor.valid_ticks)
-        since = clock_anchor.valid_ticks;
-    return clock_anchor.ns + (since * clock_anchor.ns_per_tick >> 32);
+static struct clock_anchor anchor_get(void)
+{
+    struct clock_anchors *a = &clock_anchors;
+
+    for (;;) {
+        uint32_t generation = atomic_load_explicit(&a->generation, memory_order_acquire);
+        uint32_t i = generation & 1;
+        struct clock_anchor anchor = {
+            .ticks = atomic_load_explicit(&a->ticks[i], memory_order_acquire),
+            .ns = atomic_load_explicit(&a->ns[i], memory_order_acquire),
+            .ns_per_tick = atomic_load_explicit(&a->ns_per_tick[i], memory_order_acquire),
+            .valid_ticks = atomic_load_explicit(&a->valid_ticks[i], memory_order_acquire),
+        };
+        if (generation == atomic_load_explicit(&a->generation, memory_order_relaxed))
+            return anchor;
+    }
 }
 
-/* From now on it is reckoned from there, if a tick's length is known. */
-static void anchor_set(const struct clock_mark *now)
+static void anchor_put(const struct clock_anchor *anchor)
 {
+    struct clock_anchors *a = &clock_anchors;
+    uint32_t generation = atomic_load_explicit(&a->generation, memory_order_relaxed) + 1;
+    uint32_t i = generation & 1;
+
+    /* Who sees one of these sees as well that the generation before has come, and asks again. */
+    atomic_store_explicit(&a->ticks[i], anchor->ticks, memory_order_release);
+    atomic_store_explicit(&a->ns[i], anchor->ns, memory_order_release);
+    atomic_store_explicit(&a->ns_per_tick[i], anchor->ns_per_tick, memory_order_release);
+    atomic_store_explicit(&a->valid_ticks[i], anchor->valid_ticks, memory_order_release);
+    atomic_store_explicit(&a->generation, generation, memory_order_release);
+}
+
+/* The most that any thread can have been told by it, by the time the counter was there. */
+static uint64_t told_ns_most(const struct clock_anchor *anchor, uint64_t ticks)
+{
+    uint64_t since = ticks - anchor->ticks;
+
+    if ((int64_t)since < 0)
+        since = 0;
+    else if (since > anchor->valid_ticks)
+        since = anchor->valid_ticks;
+    return anchor->ns + (since * anchor->ns_per_tick >> 32);
+}
+
+/* Not back behind what was told, be it some nanoseconds early. */
+static void not_before_told(struct clock_mark *now, const struct clock_anchor *anchor)
+{
+    uint64_t told_ns = told_ns_most(anchor, now->ticks);
+
+    if (told_ns > now->ns && told_ns - now->ns < NS_PER_US)
+        now->ns = told_ns;
+}
+
+/* What is to be reckoned from now on, if a tick's length is known. */
+static struct clock_anchor anchor_at(const struct clock_mark *now)
+{
+    struct clock_anchor anchor = {.ticks = now->ticks, .ns = now->ns};
+
+    if (marks[0].ticks == 0 || now->ticks < marks[0].ticks)
+        marks[0] = marks[1] = *now;
+    if (now->ns - marks[1].ns >= CLOCK_AGE_NS_MOST) {
+        marks[0] = marks[1];
+        marks[1] = *now;
+    }
     uint64_t ns = now->ns - marks[0].ns, ticks = now->ticks - marks[0].ticks;
-
-    clock_anchor = (struct clock_anchor){.ticks = now->ticks, .ns = now->ns};
     if (ns < CLOCK_AGE_NS_LEAST || ticks == 0)
-        return;
-    clock_anchor.ns_per_tick = (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+        return anchor;
+    anchor.ns_per_tick = (uint64_t)(((unsigned __int128)ns << 32) / ticks);
     /* Beyond these no counter of this kind ticks: it was set. */
-    if (clock_anchor.ns_per_tick >> 16 != 0 && clock_anchor.ns_per_tick >> 42 == 0)
-        clock_anchor.valid_ticks = (CLOCK_ASK_NS << 32) / clock_anchor.ns_per_tick;
+    if (anchor.ns_per_tick >> 24 != 0 && anchor.ns_per_tick >> 42 == 0)
+        anchor.valid_ticks = (uint32_t)((CLOCK_ASK_NS << 32) / anchor.ns_per_tick);
+    return anchor;
 }
 
+/*
+ * A thread may lose its CPU at any point here. So it asks by itself, whoever else does, and only
+ * writes under a lock, which nobody waits for; and what it has asked may be old by then.
+ */
 uint64_t clock_ask_ns(void)
 {
+    struct clock_anchor anchor;
     struct clock_mark now;
 
     if (!can_reckon())
         return clock_kernel_ns();
+    /* Another thread may have asked just now. */
+    anchor = anchor_get();
+    uint64_t since = __rdtsc() - anchor.ticks;
+    if (since < anchor.valid_ticks)
+        return anchor.ns + (since * anchor.ns_per_tick >> 32);
     bool both = ask_both(&now);
-    /* Not back behind what was told, be it some nanoseconds early. */
-    uint64_t told_ns = told_ns_most(now.ticks);
-    if (told_ns > now.ns && told_ns - now.ns < NS_PER_US)
-        now.ns = told_ns;
-    if (marks[0].ticks == 0 || now.ticks < marks[0].ticks)
-        marks[0] = marks[1] = now;
-    if (both && now.ns - marks[1].ns >= CLOCK_AGE_NS_MOST) {
-        marks[0] = marks[1];
-        marks[1] = now;
+    not_before_told(&now, &anchor);
+    if (atomic_flag_test_and_set_explicit(&clock_anchors.written, memory_order_acquire))
+        return now.ns;
+    anchor = anchor_get();
+    bool newer = now.ns > anchor.ns;
+    not_before_told(&now, &anchor);
+    if (both && newer) {
+        anchor = anchor_at(&now);
+        anchor_put(&anchor);
     }
-    anchor_set(&now);
-    if (!both)
-        clock_anchor.valid_ticks = 0;
+    atomic_flag_clear_explicit(&clock_anchors.written, memory_order_release);
     return now.ns;
 }
 

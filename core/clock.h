@@ -4,14 +4,16 @@
  *
  * One read an op is most of what the harness costs where an op is short (on a virtual machine 25
  * to 50 ns), the larger part of it the fence that orders the counter's read behind all that went
- * before. So where the kernel itself goes by an invariant time stamp counter, a thread reads that
- * counter and reckons from the last time that it asked the kernel, at most a millisecond ago:
- * clock.c. Never backwards within a thread; between threads, and against the kernel's own reading,
- * it is right to some 100 ns.
+ * before. So where the kernel itself goes by an invariant time stamp counter, that counter is read
+ * and reckoned from the last time that the kernel was asked, by whichever thread, at most a
+ * millisecond ago: clock.c. Never backwards within a thread; against the kernel's own reading it is
+ * right to some 100 ns.
  */
 #ifndef LAB_CORE_CLOCK_H
 #define LAB_CORE_CLOCK_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -26,13 +28,21 @@
 /* "No deadline": wait for as long as it takes. */
 #define CLOCK_NEVER UINT64_MAX
 
-/* What a thread reckons from: at `ticks` it was `ns`, and for the next valid_ticks a tick is
- * ns_per_tick / 2^32. */
-struct clock_anchor {
-    uint64_t ticks, valid_ticks, ns, ns_per_tick;
+/*
+ * What is reckoned from: at `ticks` it was `ns`, and for the next valid_ticks a tick is
+ * ns_per_tick / 2^32. Of the two anchors the generation's lowest bit says which one holds; the
+ * other is written, by one thread at a time. All of it is one line of the cache, which with a
+ * thread a connection is in the cache as a thread's own would not be.
+ */
+struct clock_anchors {
+    _Alignas(64) _Atomic uint64_t ticks[2];
+    _Atomic uint64_t ns[2], ns_per_tick[2];
+    _Atomic uint32_t valid_ticks[2];
+    _Atomic uint32_t generation;
+    atomic_flag written; /* one is being */
 };
 
-extern _Thread_local struct clock_anchor clock_anchor;
+extern struct clock_anchors clock_anchors;
 
 /* The kernel's own reading. For signal handlers: there a thread may be anywhere in clock_ns(). */
 static inline uint64_t clock_kernel_ns(void)
@@ -42,7 +52,7 @@ static inline uint64_t clock_kernel_ns(void)
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* Asks the kernel, and has the thread reckon from that if it can be. */
+/* Asks the kernel, and has all threads reckon from that if it can be. */
 uint64_t clock_ask_ns(void);
 /* How clock_ns() reads the time here, for the record. */
 const char *clock_way(void);
@@ -50,9 +60,17 @@ const char *clock_way(void);
 static inline uint64_t clock_ns(void)
 {
 #if defined(__x86_64__)
-    uint64_t ticks = __rdtsc() - clock_anchor.ticks;
-    if (__builtin_expect(ticks < clock_anchor.valid_ticks, 1))
-        return clock_anchor.ns + (ticks * clock_anchor.ns_per_tick >> 32);
+    const struct clock_anchors *a = &clock_anchors;
+    uint32_t generation = atomic_load_explicit(&a->generation, memory_order_acquire);
+    uint32_t i = generation & 1;
+    uint64_t ticks = __rdtsc() - atomic_load_explicit(&a->ticks[i], memory_order_acquire);
+    uint64_t rate = atomic_load_explicit(&a->ns_per_tick[i], memory_order_acquire);
+    uint64_t ns = atomic_load_explicit(&a->ns[i], memory_order_acquire);
+    uint32_t valid_ticks = atomic_load_explicit(&a->valid_ticks[i], memory_order_acquire);
+    /* The anchor was not written meanwhile. */
+    bool held = generation == atomic_load_explicit(&a->generation, memory_order_relaxed);
+    if (__builtin_expect(held && ticks < valid_ticks, 1))
+        return ns + (ticks * rate >> 32);
 #endif
     return clock_ask_ns();
 }
