@@ -37,12 +37,15 @@ struct load_slot {
 
 struct load_conn {
     struct pump_conn pump; /* first */
-    struct load_worker *worker;
-    struct load_slot *slots; /* behind the state, in the same piece of memory */
+    /* What every op needs, on one line of the cache. */
+    _Alignas(64) struct load_worker *worker;
+    struct load_slot *slots; /* the_slot, or behind the state, in the same piece of memory */
+    struct load_slot the_slot; /* with a depth of 1 */
     enum load_conn_phase phase;
     unsigned busy;
     struct timer timer; /* connect or op time-out; pause before it is opened again; ramp */
-    uint64_t number;    /* unique over all processes */
+
+    uint64_t number; /* unique over all processes */
     uint64_t loops_left;
     uint64_t connect_ns;            /* when the connect under way was begun */
     bool was_open;                  /* once at least */
@@ -87,15 +90,17 @@ struct load_worker {
     bool goes_on_at_once; /* an op that ends starts the next: a closed loop, kept connections */
     bool open_loop, by_count, reconnect;
     uint64_t window_ops, window_bytes;
-    uint64_t ops_left; /* --ops */
     const struct load_config *config;
     struct hist *latency;
     struct engine *engine;
+    struct load *load;
     unsigned busy; /* ops in flight */
     unsigned depth;
+    struct timers timers; /* when the next one fires is its first field */
+
     _Alignas(64) struct hist_batch latencies; /* on their way to `latency` */
 
-    struct load *load;
+    uint64_t ops_left; /* --ops */
     unsigned index; /* over all processes */
     unsigned count; /* of workers over all processes */
     pthread_t thread;
@@ -112,7 +117,6 @@ struct load_worker {
     unsigned conns_count, connecting, opened, next_connect;
     unsigned conns_left; /* --loops: those with ops left */
 
-    struct timers timers;
     struct rng rng;
     double interval_ns;
     double next_due; /* ns since start_ns; a double holds ns exactly for 100 days */

@@ -38,6 +38,15 @@ void timers_free(struct timers *timers)
     *timers = (struct timers){0};
 }
 
+static void note_next(struct timers *timers)
+{
+    const struct timer *next = timers->due;
+
+    if (next == NULL && timers->count > 0)
+        next = timers->heap[0];
+    timers->next_complement = next != NULL ? ~next->at_ns : 0;
+}
+
 static void heap_put(struct timers *timers, size_t place, struct timer *timer)
 {
     timers->heap[place - 1] = timer;
@@ -102,6 +111,7 @@ int timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns)
     if (timer->place != 0 && timer->place != PLACE_DUE) {
         timer->at_ns = at_ns;
         heap_move(timers, timer->place, timer);
+        note_next(timers);
         return 0;
     }
     if (timers->count == timers->room) {
@@ -115,22 +125,19 @@ int timer_set(struct timers *timers, struct timer *timer, uint64_t at_ns)
     timer->at_ns = at_ns;
     timers->count++;
     heap_rise(timers, timers->count, timer);
+    note_next(timers);
     return 0;
 }
 
 void timer_cancel(struct timers *timers, struct timer *timer)
 {
+    if (timer->place == 0)
+        return;
     if (timer->place == PLACE_DUE)
         due_remove(timers, timer);
-    else if (timer->place != 0)
+    else
         heap_remove(timers, timer);
-}
-
-uint64_t timers_next_ns(const struct timers *timers)
-{
-    if (timers->due != NULL)
-        return timers->due->at_ns;
-    return timers->count > 0 ? timers->heap[0]->at_ns : CLOCK_NEVER;
+    note_next(timers);
 }
 
 /* The due ones are taken out first: what a callback sets goes to the heap and is not looked at
@@ -158,6 +165,7 @@ size_t timers_run(struct timers *timers, uint64_t now_ns)
         struct timer *timer = timers->due;
 
         due_remove(timers, timer);
+        note_next(timers);
         timer->fire(timer, now_ns);
         fired++;
     }

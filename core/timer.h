@@ -10,13 +10,16 @@
 #include <stdint.h>
 
 struct timer {
-    uint64_t at_ns;
     size_t place; /* in the heap, from 1; 0 = not set */
+    uint64_t at_ns;
     void (*fire)(struct timer *timer, uint64_t now_ns);
     struct timer *next, *previous; /* while it is due and timers_run has not come to it yet */
 };
 
 struct timers {
+    /* The one field that is looked at all the time: the complement of timers_next_ns(), so that 0 is
+     * CLOCK_NEVER's. */
+    uint64_t next_complement;
     struct timer **heap;
     size_t count, room;
     struct timer *due; /* inside timers_run: taken out of the heap, to be fired */
@@ -33,7 +36,10 @@ static inline bool timer_is_set(const struct timer *timer)
     return timer->place != 0;
 }
 /* The earliest, or CLOCK_NEVER. */
-uint64_t timers_next_ns(const struct timers *timers);
+static inline uint64_t timers_next_ns(const struct timers *timers)
+{
+    return ~timers->next_complement;
+}
 /* Fires all that are due, earliest first; those that a callback sets for the past fire in the
  * next call, not in this one, so that it ends. Callbacks may set, move, cancel and free any timer
  * (their own too), but not call timers_run. Returns how many fired. */

@@ -9,7 +9,7 @@
  * Interrupting recv(). wake() and far deadlines come as a signal without SA_RESTART: wake()
  * directs it at the thread, a timer of the instance at deadlines. A signal that lands after the
  * last look at `woken` and before the system call would be lost; so the handler, as long as the
- * thread is in that stretch (`blocking_in_call`) with a wake or a deadline still to be seen,
+ * thread is in that stretch (`in_call`) with a wake or a deadline still to be seen,
  * sets the timer to fire again in BLOCKING_AGAIN_NS: the next one finds the thread inside the
  * call. Where it does not, since signals take longer than that (under strace), the next comes
  * after twice the time, so that the thread gets there in the end. SO_RCVTIMEO would do too, but
@@ -35,16 +35,15 @@
  * a close, nothing tells when it has acknowledged ours. */
 #define BLOCKING_RETRY_NS NS_PER_MS
 
-#define BLOCKING_PAGE 4096u
-
 #ifndef sigev_notify_thread_id /* glibc before 2.38 has no name for it */
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
 extern const struct engine_ops blocking_engine;
 
-/* The instance in whose name this thread is in, or about to enter, a system call that blocks. */
-static _Thread_local struct blocking_engine *volatile blocking_in_call;
+/* This thread's instances, for the signal handler: nearly always one. Not touched otherwise, since
+ * with a thread a connection it is in no cache. */
+static _Thread_local struct blocking_engine *volatile blocking_here;
 
 /* --- being interrupted --- */
 
@@ -56,20 +55,27 @@ static void blocking_set_timer(struct blocking_engine *e, uint64_t at_ns)
     timer_settime(e->timer, TIMER_ABSTIME, &at, NULL);
 }
 
+static void blocking_signalled(struct blocking_engine *e, uint64_t now_ns)
+{
+    if (atomic_load_explicit(&e->timer_ns, memory_order_relaxed) <= now_ns)
+        atomic_store_explicit(&e->timer_ns, 0, memory_order_relaxed);
+    if (!e->in_call)
+        return;
+    bool due = atomic_load(&e->woken) || now_ns >= e->until_ns;
+    if (due || e->until_ns != CLOCK_NEVER)
+        blocking_set_timer(e, due ? now_ns + e->again_ns : e->until_ns);
+    if (due && e->again_ns < BLOCKING_AGAIN_NS_MAX)
+        e->again_ns *= 2;
+}
+
 /* clock_gettime() and timer_settime() may be called from here: signal-safety(7). */
 static void blocking_on_signal(int signal_number)
 {
-    struct blocking_engine *e = blocking_in_call;
     int saved = errno;
+    uint64_t now_ns = clock_kernel_ns();
 
-    if (e != NULL) {
-        uint64_t now_ns = clock_kernel_ns();
-        bool due = atomic_load(&e->woken) || now_ns >= e->until_ns;
-        if (due || e->until_ns != CLOCK_NEVER)
-            blocking_set_timer(e, due ? now_ns + e->again_ns : e->until_ns);
-        if (due && e->again_ns < BLOCKING_AGAIN_NS_MAX)
-            e->again_ns *= 2;
-    }
+    for (struct blocking_engine *e = blocking_here; e != NULL; e = e->next_here)
+        blocking_signalled(e, now_ns);
     errno = saved;
 }
 
@@ -93,25 +99,40 @@ static int blocking_install(struct blocking_engine *e)
     sigaddset(&set, BLOCKING_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     sock_block_sigpipe();
+    e->next_here = blocking_here;
+    atomic_signal_fence(memory_order_seq_cst);
+    blocking_here = e;
     return 0;
+}
+
+/* By the thread that opened it: a signal on its way finds it no more. */
+static void blocking_uninstall(struct blocking_engine *e)
+{
+    struct blocking_engine *volatile *link = &blocking_here;
+
+    timer_delete(e->timer);
+    while (*link != NULL && *link != e)
+        link = &(*link)->next_here;
+    if (*link == e)
+        *link = e->next_here;
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 /*
  * Far deadlines move all the time (each op has its time-out), and mostly further away: the timer
- * is set only for an earlier one, or once it has fired, and rather fires early than be moved.
- * The clock is read after blocking_in_call is set: a timer that fires before is seen to be in
- * the past, one that fires after sets itself again.
+ * is set only for an earlier one, or once it has fired, and rather fires early than be moved. One
+ * that fires before in_call is set is seen to have; one that fires after sets itself again.
  */
 bool blocking_enter(struct blocking_engine *e, uint64_t until_ns)
 {
     e->until_ns = until_ns;
     e->again_ns = BLOCKING_AGAIN_NS;
     atomic_signal_fence(memory_order_seq_cst);
-    blocking_in_call = e;
+    e->in_call = true;
     atomic_signal_fence(memory_order_seq_cst);
     if (until_ns != CLOCK_NEVER) {
         uint64_t timer_ns = atomic_load_explicit(&e->timer_ns, memory_order_relaxed);
-        if (until_ns < timer_ns || timer_ns <= clock_ns()) {
+        if (timer_ns == 0 || until_ns < timer_ns) {
             blocking_syscall(e);
             blocking_set_timer(e, until_ns);
         }
@@ -121,7 +142,7 @@ bool blocking_enter(struct blocking_engine *e, uint64_t until_ns)
 
 void blocking_leave(struct blocking_engine *e)
 {
-    blocking_in_call = NULL;
+    e->in_call = false;
 }
 
 /* --- accepting --- */
@@ -357,10 +378,7 @@ static int blocking_open(struct engine **engine, const struct engine_config *con
 
     if (r < 0)
         return r;
-    /* There may be hundreds, one a connection, which take turns: what a turn touches is on one page
-     * of the two, instead of wherever the parts of it fall. */
-    size_t size = (sizeof(struct blocking_engine) + BLOCKING_PAGE - 1) / BLOCKING_PAGE;
-    struct blocking_engine *e = aligned_alloc(BLOCKING_PAGE, size * BLOCKING_PAGE);
+    struct blocking_engine *e = aligned_alloc(_Alignof(struct blocking_engine), sizeof(*e));
     if (e == NULL)
         return lab_fail(err, ENOMEM, "blocking: no memory");
     memset(e, 0, sizeof(*e));
@@ -391,7 +409,7 @@ static void blocking_close(struct engine *engine)
     if (engine == NULL)
         return;
     e->closing = true;
-    timer_delete(e->timer);
+    blocking_uninstall(e);
     blocking_conn_drop(e);
     for (unsigned i = 0; i < e->listeners_count; i++)
         sock_listener_close(&e->listeners[i].sock);

@@ -32,8 +32,7 @@ enum blocking_state {
 };
 
 struct blocking_conn {
-    enum blocking_state state;
-    int fd;
+    uint8_t state; /* enum blocking_state */
     bool paused;
     bool full; /* the socket; POLLOUT will tell */
     bool eof;
@@ -43,13 +42,13 @@ struct blocking_conn {
     bool large;       /* has sent much in one go: sock.h */
     bool hung_up;     /* ppoll would report it again and again */
     bool nonblocking; /* has had a file to send: sendfile() knows no MSG_DONTWAIT */
-    enum engine_reason reason;
-    int err;
+    uint8_t reason;   /* enum engine_reason, once dead */
+    int fd;
     int send_err; /* the peer is gone; ends it when its last words are read */
     void *ctx;
     struct loans loans;
     struct sendq sendq;
-    struct addr remote; /* to be connected */
+    int err;
 };
 
 struct blocking_listener {
@@ -59,25 +58,31 @@ struct blocking_listener {
 
 struct blocking_engine {
     struct engine engine; /* first */
-    struct engine_config config;
-    struct blocking_options options;
-    pthread_t thread;
-    timer_t timer;
-    bool closing;
-    int upcalls; /* of this poll */
-    _Atomic bool woken;
+    /* What every message needs, together: with a thread a connection, all of it has left the caches
+     * when its turn comes again. */
+    _Alignas(64) struct blocking_conn conn;
+    struct bufpool *pool;
     uint64_t until_ns;         /* of the wait that is under way */
     uint64_t again_ns;         /* what a signal in it sets the timer to, if that is over */
-    _Atomic uint64_t timer_ns; /* when the timer fires; in the past: not set */
-    struct bufpool *pool;
-    uint32_t generation; /* of the connection; its handle's low half is 1 */
-    struct blocking_conn conn;
-    struct blocking_listener *listeners;
+    _Atomic uint64_t timer_ns; /* when the timer fires; 0: not set, or it has */
+    uint64_t accept_again_ns;  /* CLOCK_NEVER: not backing off */
+    int upcalls;               /* of this poll */
     unsigned listeners_count;
+    volatile bool in_call; /* in, or about to enter, a system call that blocks */
+    _Atomic bool woken;
+    bool closing;
+    bool accept_paused;
+    uint32_t generation; /* of the connection; its handle's low half is 1 */
+
+    struct blocking_engine *volatile next_here; /* of the thread's instances */
+    pthread_t thread;
+    timer_t timer;
+    struct blocking_listener *listeners;
     struct pollfd *pollfds; /* room for the listeners and the connection */
     struct sock_backoff backoff;
-    uint64_t accept_again_ns; /* CLOCK_NEVER: not backing off */
-    bool accept_paused;
+    struct engine_config config;
+    struct blocking_options options;
+    struct addr remote; /* the connection's, to be connected */
     struct iovec iov[BLOCKING_GATHER_SEGS];
 };
 

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/seldom.h"
 #include "engines/blocking.h"
 
 /* Of one gather: what is beyond it leaves with the next, after a look at what can be read. */
@@ -193,30 +194,36 @@ static ssize_t blocking_send_some(struct blocking_engine *e, uint64_t *asked)
     return n < 0 ? -errno : n;
 }
 
-/* Sends what goes without waiting; what is left keeps the instance in ppoll(). */
-static void blocking_flush(struct blocking_engine *e)
+/* What a submission came to: bytes taken, or -errno. False: no more can be sent now. */
+static INLINED bool blocking_sent(struct blocking_engine *e, ssize_t n, uint64_t asked)
 {
     struct blocking_conn *c = &e->conn;
+    struct sendq_done done;
 
-    for (int i = 0; i < BLOCKING_GATHERS_MAX && !sendq_is_drained(&c->sendq); i++) {
-        struct sendq_done done;
+    if (__builtin_expect(n < 0, 0)) {
+        if (n == -EAGAIN)
+            c->full = true;
+        else if (n != -EINTR)
+            blocking_send_failed(e, (int)-n);
+        return false;
+    }
+    blocking_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
+    c->large |= n >= SOCK_LARGE_SEND_BYTES;
+    for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); __builtin_expect(due, 0);
+         due = sendq_take(&c->sendq, &done))
+        blocking_notify(e, &done);
+    c->full = (uint64_t)n < asked;
+    return !c->aborting && !c->full;
+}
+
+/* Sends what goes without waiting; what is left keeps the instance in ppoll(). */
+static SELDOM void blocking_flush(struct blocking_engine *e)
+{
+    for (int i = 0; i < BLOCKING_GATHERS_MAX && !sendq_is_drained(&e->conn.sendq); i++) {
         uint64_t asked;
 
         ssize_t n = blocking_send_some(e, &asked);
-        if (__builtin_expect(n < 0, 0)) {
-            if (n == -EAGAIN)
-                c->full = true;
-            else if (n != -EINTR)
-                blocking_send_failed(e, (int)-n);
-            return;
-        }
-        blocking_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
-        c->large |= n >= SOCK_LARGE_SEND_BYTES;
-        for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); due;
-             due = sendq_take(&c->sendq, &done))
-            blocking_notify(e, &done);
-        c->full = (uint64_t)n < asked;
-        if (c->aborting || c->full)
+        if (!blocking_sent(e, n, asked))
             return;
     }
 }
@@ -264,17 +271,16 @@ static void blocking_drained(struct blocking_engine *e)
         blocking_end(e, ENGINE_CLOSED_BY_PEER, 0);
 }
 
-/* Does what calls down have asked for. */
-void blocking_settle(struct blocking_engine *e)
+static SELDOM void blocking_settle_slowly(struct blocking_engine *e)
 {
     struct blocking_conn *c = &e->conn;
 
-    if (__builtin_expect(c->aborting, 0) && c->state != BLOCKING_NONE && c->state != BLOCKING_DEAD)
+    if (c->aborting && c->state != BLOCKING_NONE && c->state != BLOCKING_DEAD)
         blocking_abort(e);
     if (c->state == BLOCKING_OPEN) {
-        if (__builtin_expect(c->send_err != 0, 0))
+        if (c->send_err != 0)
             blocking_drop_unsent(e);
-        else if (!c->full && !sendq_is_drained(&c->sendq))
+        else if (!c->full)
             blocking_flush(e);
         if (c->state == BLOCKING_OPEN && c->aborting)
             blocking_abort(e);
@@ -287,6 +293,31 @@ void blocking_settle(struct blocking_engine *e)
     }
     if (c->state == BLOCKING_DEAD)
         blocking_bury(e);
+}
+
+/* Does what calls down have asked for: nearly always nothing, or to send one piece. */
+void blocking_settle(struct blocking_engine *e)
+{
+    struct blocking_conn *c = &e->conn;
+    const struct sendq *q = &c->sendq;
+    uint64_t size = q->unsent_bytes;
+
+    if (__builtin_expect(c->state != BLOCKING_OPEN || c->mute, 0)) {
+        blocking_settle_slowly(e);
+        return;
+    }
+    if (c->full || sendq_is_drained(q))
+        return;
+    if (__builtin_expect(!sendq_is_one_piece(q) || size > BLOCKING_GATHER_BYTES, 0)) {
+        blocking_settle_slowly(e);
+        return;
+    }
+    blocking_syscall(e);
+    blocking_count(e, ENGINE_SENDS, 1);
+    ssize_t n = sock_send(c->fd, sendq_at(q, q->sent)->seg.data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    blocking_sent(e, n < 0 ? -errno : n, size);
+    if (__builtin_expect(c->state != BLOCKING_OPEN || c->mute, 0))
+        blocking_settle_slowly(e);
 }
 
 /* --- connecting --- */
@@ -302,7 +333,7 @@ static void blocking_opened(struct blocking_engine *e)
 
 static int blocking_connect_now(struct blocking_engine *e)
 {
-    const struct addr *remote = &e->conn.remote;
+    const struct addr *remote = &e->remote;
 
     blocking_syscall(e);
     return connect(e->conn.fd, (const struct sockaddr *)&remote->sa, remote->size) < 0 ? -errno : 0;
@@ -315,7 +346,7 @@ static int blocking_connect_now(struct blocking_engine *e)
 void blocking_begin(struct blocking_engine *e, uint64_t until_ns, bool near)
 {
     struct blocking_conn *c = &e->conn;
-    bool is_unix = addr_is_unix(&c->remote);
+    bool is_unix = addr_is_unix(&e->remote);
     int r;
 
     if (near) {
@@ -462,7 +493,7 @@ int blocking_connect(struct engine *engine, const struct addr *remote, const str
         close(fd);
         return r;
     }
-    e->conn.remote = *remote;
+    e->remote = *remote;
     *conn = blocking_handle(e);
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define BUFPOOL_ALIGN   64u
 #define BUFPOOL_PAGE    4096u
@@ -13,6 +14,7 @@
 /* What a loan costs beside its bytes: a struct bufpool_buf, and its slice rounded up. */
 #define BUFPOOL_CHARGE (sizeof(struct bufpool_buf) + BUFPOOL_ALIGN)
 
+/* A line of the cache. */
 struct bufpool_buf {
     struct buf buf; /* first */
     struct bufpool_block *block;
@@ -23,8 +25,8 @@ struct bufpool_buf {
 
 /* Headers come in arrays, that are freed as one. */
 struct bufpool_headers {
+    _Alignas(BUFPOOL_ALIGN) struct bufpool_buf bufs[BUFPOOL_HEADERS];
     struct bufpool_headers *next;
-    struct bufpool_buf bufs[BUFPOOL_HEADERS];
 };
 
 struct bufpool_block {
@@ -37,17 +39,30 @@ struct bufpool_block {
 };
 
 struct bufpool {
-    struct bufpool_config config;
-    uint32_t block_bytes;
-    uint64_t lent;
-    uint64_t lent_most; /* to one connection */
-    bool wanted;
+    /* What every receive needs, on one line of the cache. */
     struct bufpool_block *current; /* never among the idle ones */
-    struct bufpool_block *idle;    /* nothing on loan */
+    struct bufpool_buf *free;
+    uint64_t receive_bytes, block_bytes;
+    uint64_t bufs_max, quota_bytes;
+    uint64_t lent;
+    bool wanted;
+
+    uint64_t lent_most; /* to one connection */
+    bufpool_returned_fn *returned;
+    void *context;
+    struct bufpool_block *idle; /* nothing on loan */
     struct bufpool_block *blocks;
     struct bufpool_headers *headers;
-    struct bufpool_buf *free;
 };
+
+/* Zeroed, and beginning with a line of the cache. */
+static void *bufpool_memory(size_t size)
+{
+    size_t whole = (size + BUFPOOL_ALIGN - 1) / BUFPOOL_ALIGN * BUFPOOL_ALIGN;
+    void *memory = aligned_alloc(BUFPOOL_ALIGN, whole);
+
+    return memory != NULL ? memset(memory, 0, whole) : NULL;
+}
 
 static void bufpool_release(struct buf *buf)
 {
@@ -72,13 +87,13 @@ static void bufpool_release(struct buf *buf)
     pool->free = lent;
     if (__builtin_expect(loans->wanted || pool->wanted, 0)) {
         pool->wanted = false;
-        pool->config.returned(pool->config.context, loans);
+        pool->returned(pool->context, loans);
     }
 }
 
 static int bufpool_add_headers(struct bufpool *pool)
 {
-    struct bufpool_headers *headers = calloc(1, sizeof(*headers));
+    struct bufpool_headers *headers = bufpool_memory(sizeof(*headers));
 
     if (headers == NULL)
         return -ENOMEM;
@@ -100,7 +115,7 @@ static int bufpool_next_block(struct bufpool *pool)
     if (block != NULL) {
         pool->idle = block->next_idle;
     } else {
-        block = calloc(1, sizeof(*block));
+        block = bufpool_memory(sizeof(*block));
         if (block == NULL)
             return -ENOMEM;
         block->data = aligned_alloc(BUFPOOL_PAGE, (pool->block_bytes + BUFPOOL_PAGE - 1) /
@@ -119,12 +134,16 @@ static int bufpool_next_block(struct bufpool *pool)
 
 int bufpool_open(struct bufpool **opened, const struct bufpool_config *config)
 {
-    struct bufpool *pool = calloc(1, sizeof(*pool));
+    struct bufpool *pool = bufpool_memory(sizeof(*pool));
 
     if (pool == NULL)
         return -ENOMEM;
-    pool->config = *config;
-    pool->block_bytes = (uint32_t)config->receive_bytes * BUFPOOL_BLOCK_RECEIVES;
+    pool->receive_bytes = config->receive_bytes;
+    pool->block_bytes = config->receive_bytes * BUFPOOL_BLOCK_RECEIVES;
+    pool->bufs_max = config->bufs_max;
+    pool->quota_bytes = config->quota_bytes;
+    pool->returned = config->returned;
+    pool->context = config->context;
     pool->lent_most = config->bufs_max / 2 > 0 ? config->bufs_max / 2 : 1;
     /* In this order the first header and its block lie beside the pool. */
     if (bufpool_next_block(pool) < 0 || bufpool_add_headers(pool) < 0) {
@@ -157,16 +176,16 @@ bool bufpool_may_lend(const struct bufpool *pool, const struct loans *loans)
 {
     if (loans->count == 0)
         return true;
-    return loans->bytes < pool->config.quota_bytes &&
-           (pool->config.bufs_max == 0 || loans->count < pool->lent_most);
+    return loans->bytes < pool->quota_bytes &&
+           (pool->bufs_max == 0 || loans->count < pool->lent_most);
 }
 
 struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t *room)
 {
     struct bufpool_block *block = pool->current;
-    size_t size = pool->config.receive_bytes;
+    size_t size = pool->receive_bytes;
 
-    if (pool->config.bufs_max != 0 && pool->lent >= pool->config.bufs_max)
+    if (pool->bufs_max != 0 && pool->lent >= pool->bufs_max)
         return NULL;
     if (pool->free == NULL && bufpool_add_headers(pool) < 0)
         return NULL;
@@ -177,7 +196,7 @@ struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t
     }
     if (__builtin_expect(loans->count > 0, 0)) {
         uint64_t left =
-            pool->config.quota_bytes > loans->bytes ? pool->config.quota_bytes - loans->bytes : 1;
+            pool->quota_bytes > loans->bytes ? pool->quota_bytes - loans->bytes : 1;
         size = left < size ? left : size;
     }
     struct bufpool_buf *next = pool->free;
