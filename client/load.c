@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/worker.h"
+#include "core/line.h"
 
 static const struct metric_def latency_metric = {
     "latency_ns",
@@ -110,10 +111,9 @@ static int load_plan_workers(struct load *load, struct lab_error *err)
                         "from sending: take --pacing sleep, or give the client more --client-cpus",
                         (unsigned long long)workers, (unsigned long long)usable_cpus(),
                         usable_cpus() == 1 ? "" : "s");
-    load->workers = aligned_alloc(_Alignof(struct load_worker), workers * sizeof(*load->workers));
+    load->workers = line_calloc(workers * sizeof(*load->workers));
     if (load->workers == NULL)
         return lab_fail(err, ENOMEM, "no memory for %llu workers", (unsigned long long)workers);
-    memset(load->workers, 0, workers * sizeof(*load->workers));
     load->workers_count = (unsigned)workers;
     for (unsigned i = 0; i < workers; i++) {
         struct load_worker *worker = &load->workers[i];

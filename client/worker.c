@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/schedule.h"
+#include "core/line.h"
 #include "core/seldom.h"
 
 #define WORKER_ROUNDS_A_LOOK 16
@@ -786,19 +787,16 @@ static int worker_open_conn(struct load_worker *worker, unsigned i)
     size_t state_bytes = (workload->state_size + 15) / 16 * 16;
     size_t slots_bytes = worker->depth > 1 ? worker->depth * sizeof(struct load_slot) : 0;
     size_t bytes = sizeof(struct load_conn) + state_bytes + slots_bytes;
-    /* From the start of a line: what an op needs lies on few, and no two connections share one. */
-    bytes = (bytes + 63) / 64 * 64;
-    struct load_conn *conn = aligned_alloc(64, bytes);
+    struct load_conn *conn = line_calloc(bytes);
 
     if (conn == NULL)
         return -ENOMEM;
-    memset(conn, 0, bytes);
     worker->conns[i] = conn;
     conn->worker = worker;
     /* Unique over workers and processes, as their index is. */
     conn->number = (uint64_t)i * worker->count + worker->index;
-    conn->slots = slots_bytes > 0 ? (struct load_slot *)(conn->state + state_bytes)
-                                  : &conn->the_slot;
+    conn->slots =
+        slots_bytes > 0 ? (struct load_slot *)(conn->state + state_bytes) : &conn->the_slot;
     conn->timer.fire = conn_timer;
     conn->pump.proto = workload->proto;
     conn->pump.state = conn->state;

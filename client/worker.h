@@ -39,7 +39,7 @@ struct load_conn {
     struct pump_conn pump; /* first */
     /* What every op needs, on one line of the cache. */
     _Alignas(64) struct load_worker *worker;
-    struct load_slot *slots; /* the_slot, or behind the state, in the same piece of memory */
+    struct load_slot *slots;   /* the_slot, or behind the state, in the same piece of memory */
     struct load_slot the_slot; /* with a depth of 1 */
     enum load_conn_phase phase;
     unsigned busy;
@@ -101,8 +101,8 @@ struct load_worker {
     _Alignas(64) struct hist_batch latencies; /* on their way to `latency` */
 
     uint64_t ops_left; /* --ops */
-    unsigned index; /* over all processes */
-    unsigned count; /* of workers over all processes */
+    unsigned index;    /* over all processes */
+    unsigned count;    /* of workers over all processes */
     pthread_t thread;
     pid_t tid;
     void *other_side;

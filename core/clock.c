@@ -13,7 +13,7 @@
 #include <cpuid.h>
 #endif
 
-#define CLOCK_ASK_NS       NS_PER_MS       /* reckoned for at most so long */
+#define CLOCK_ASK_NS       NS_PER_MS        /* reckoned for at most so long */
 #define CLOCK_AGE_NS_LEAST (10 * NS_PER_MS) /* of what a tick's length is measured over */
 #define CLOCK_AGE_NS_MOST  (500 * NS_PER_MS)
 #define CLOCK_TICKS_MOST   2000u /* an asking that took longer was interrupted */

@@ -17,8 +17,8 @@ struct timer {
 };
 
 struct timers {
-    /* The one field that is looked at all the time: the complement of timers_next_ns(), so that 0 is
-     * CLOCK_NEVER's. */
+    /* The one field that is looked at all the time: the complement of timers_next_ns(), so that 0
+     * is CLOCK_NEVER's. */
     uint64_t next_complement;
     struct timer **heap;
     size_t count, room;

@@ -22,6 +22,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/line.h"
+
 #include "engines/blocking.h"
 
 /* Ignored by default and otherwise only sent for out-of-band data to who asks for it: harmless
@@ -378,10 +380,9 @@ static int blocking_open(struct engine **engine, const struct engine_config *con
 
     if (r < 0)
         return r;
-    struct blocking_engine *e = aligned_alloc(_Alignof(struct blocking_engine), sizeof(*e));
+    struct blocking_engine *e = line_calloc(sizeof(*e));
     if (e == NULL)
         return lab_fail(err, ENOMEM, "blocking: no memory");
-    memset(e, 0, sizeof(*e));
     e->engine.ops = &blocking_engine;
     e->engine.events = events;
     e->engine.caps = caps;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/line.h"
+
 #define BUFPOOL_ALIGN   64u
 #define BUFPOOL_PAGE    4096u
 #define BUFPOOL_HEADERS 64u
@@ -25,7 +27,7 @@ struct bufpool_buf {
 
 /* Headers come in arrays, that are freed as one. */
 struct bufpool_headers {
-    _Alignas(BUFPOOL_ALIGN) struct bufpool_buf bufs[BUFPOOL_HEADERS];
+    struct bufpool_buf bufs[BUFPOOL_HEADERS];
     struct bufpool_headers *next;
 };
 
@@ -54,15 +56,6 @@ struct bufpool {
     struct bufpool_block *blocks;
     struct bufpool_headers *headers;
 };
-
-/* Zeroed, and beginning with a line of the cache. */
-static void *bufpool_memory(size_t size)
-{
-    size_t whole = (size + BUFPOOL_ALIGN - 1) / BUFPOOL_ALIGN * BUFPOOL_ALIGN;
-    void *memory = aligned_alloc(BUFPOOL_ALIGN, whole);
-
-    return memory != NULL ? memset(memory, 0, whole) : NULL;
-}
 
 static void bufpool_release(struct buf *buf)
 {
@@ -93,7 +86,7 @@ static void bufpool_release(struct buf *buf)
 
 static int bufpool_add_headers(struct bufpool *pool)
 {
-    struct bufpool_headers *headers = bufpool_memory(sizeof(*headers));
+    struct bufpool_headers *headers = line_calloc(sizeof(*headers));
 
     if (headers == NULL)
         return -ENOMEM;
@@ -115,7 +108,7 @@ static int bufpool_next_block(struct bufpool *pool)
     if (block != NULL) {
         pool->idle = block->next_idle;
     } else {
-        block = bufpool_memory(sizeof(*block));
+        block = line_calloc(sizeof(*block));
         if (block == NULL)
             return -ENOMEM;
         block->data = aligned_alloc(BUFPOOL_PAGE, (pool->block_bytes + BUFPOOL_PAGE - 1) /
@@ -134,7 +127,7 @@ static int bufpool_next_block(struct bufpool *pool)
 
 int bufpool_open(struct bufpool **opened, const struct bufpool_config *config)
 {
-    struct bufpool *pool = bufpool_memory(sizeof(*pool));
+    struct bufpool *pool = line_calloc(sizeof(*pool));
 
     if (pool == NULL)
         return -ENOMEM;
@@ -195,8 +188,7 @@ struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t
         block = pool->current;
     }
     if (__builtin_expect(loans->count > 0, 0)) {
-        uint64_t left =
-            pool->quota_bytes > loans->bytes ? pool->quota_bytes - loans->bytes : 1;
+        uint64_t left = pool->quota_bytes > loans->bytes ? pool->quota_bytes - loans->bytes : 1;
         size = left < size ? left : size;
     }
     struct bufpool_buf *next = pool->free;

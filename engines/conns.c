@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNS_ALIGN 64u
+#include "core/line.h"
 
 static int conns_add_chunk(struct conns *conns)
 {
@@ -20,10 +20,9 @@ static int conns_add_chunk(struct conns *conns)
         conns->chunks = grown;
     }
     /* Own cache lines: instances of two threads must not share one. */
-    char *chunk = aligned_alloc(CONNS_ALIGN, CONNS_CHUNK * conns->item_size);
+    char *chunk = line_calloc(CONNS_CHUNK * conns->item_size);
     if (chunk == NULL)
         return -ENOMEM;
-    memset(chunk, 0, CONNS_CHUNK * conns->item_size);
     conns->chunks[chunks_count] = chunk;
     conns->room += CONNS_CHUNK;
     /* Lowest index first on the free list. */
@@ -39,7 +38,7 @@ static int conns_add_chunk(struct conns *conns)
 int conns_open(struct conns *conns, size_t item_size, uint32_t hint, uint32_t max)
 {
     *conns = (struct conns){
-        .item_size = (item_size + CONNS_ALIGN - 1) / CONNS_ALIGN * CONNS_ALIGN,
+        .item_size = line_round(item_size),
         .max = max,
     };
     hint = hint < max ? hint : max;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/line.h"
+
 #include "engines/null.h"
 
 extern const struct engine_ops null_engine;
@@ -88,13 +90,12 @@ static int null_open(struct engine **engine, const struct engine_config *config,
                      const struct engine_events *events, struct lab_error *err)
 {
     const struct engine_common *common = config->options;
-    struct null_engine *e = aligned_alloc(64, (sizeof(*e) + 63) / 64 * 64);
+    struct null_engine *e = line_calloc(sizeof(*e));
     /* Both ends of every connection. */
     uint32_t hint = config->conns_hint < NULL_CONNS_MAX / 2 ? config->conns_hint * 2 : 0;
 
     if (e == NULL)
         return lab_fail(err, ENOMEM, "null: no memory for an instance");
-    memset(e, 0, sizeof(*e));
     if (conns_open(&e->conns, sizeof(struct null_conn), hint, NULL_CONNS_MAX) < 0 ||
         null_add_chunk(e) < 0) {
         conns_close(&e->conns);

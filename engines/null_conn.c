@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/line.h"
 #include "core/seldom.h"
 #include "engines/null.h"
 
@@ -30,10 +31,9 @@ int null_add_chunk(struct null_engine *e)
         e->chunks = grown;
         e->chunks_room = room;
     }
-    struct null_piece *chunk = aligned_alloc(64, NULL_CHUNK * sizeof(*chunk));
+    struct null_piece *chunk = line_calloc(NULL_CHUNK * sizeof(*chunk));
     if (chunk == NULL)
         return -ENOMEM;
-    memset(chunk, 0, NULL_CHUNK * sizeof(*chunk));
     e->chunks[e->chunks_count++] = chunk;
     for (unsigned i = NULL_CHUNK; i-- > 0;) {
         chunk[i].buf.release = null_release;

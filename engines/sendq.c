@@ -5,11 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/line.h"
+
 #define SENDQ_ROOM_FIRST 4u
-#define SENDQ_LINE       64u
 
 /* One of them is one line of the cache. */
-static_assert(sizeof(struct sendq_entry) == SENDQ_LINE, "an entry is a cache line");
+static_assert(sizeof(struct sendq_entry) == LINE_BYTES, "an entry is a cache line");
 
 static int sendq_grow(struct sendq *q, uint32_t needed)
 {
@@ -19,7 +20,7 @@ static int sendq_grow(struct sendq *q, uint32_t needed)
         room *= 2;
     if (room > UINT32_MAX / 2)
         return -ENOMEM;
-    struct sendq_entry *ring = aligned_alloc(SENDQ_LINE, room * sizeof(*ring));
+    struct sendq_entry *ring = line_calloc(room * sizeof(*ring));
     if (ring == NULL)
         return -ENOMEM;
     for (uint32_t i = q->released; i != q->pushed; i++)

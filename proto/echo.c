@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/line.h"
 #include "core/seldom.h"
-
-#define ECHO_LINE 64u /* of the cache: small messages share none */
 
 int echo_pattern_open(struct echo_pattern *pattern, size_t message_bytes)
 {
@@ -59,12 +58,11 @@ static int echo_make_places(struct echo_client *client, unsigned depth)
 {
     size_t bytes = client->whole ? client->message_bytes : ECHO_HEADER_BYTES;
 
-    client->place_size =
-        (sizeof(struct echo_place) + bytes + ECHO_LINE - 1) / ECHO_LINE * ECHO_LINE;
+    client->place_size = line_round(sizeof(struct echo_place) + bytes);
     /* Answers may be here before the engine lets go of what was asked. With one more than these
      * come to, one is free nearly always. */
     client->places_count = 2 * depth + 1;
-    client->places = aligned_alloc(ECHO_LINE, client->places_count * client->place_size);
+    client->places = line_calloc(client->places_count * client->place_size);
     if (client->places == NULL)
         return -ENOMEM;
     for (unsigned i = 0; i < client->places_count; i++) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/line.h"
 #include "core/timer.h"
 #include "engines/tally.h"
 
@@ -33,31 +34,33 @@ struct server_conn {
 };
 
 struct server_worker {
-    struct pump_listener listener; /* first */
+    _Alignas(64) struct pump_listener listener; /* first */
+    /* What every round looks at, on one line of the cache with the listener. */
     struct server *server;
     struct engine *engine;
-    pthread_t thread;
+    _Atomic bool has_mail;
+    bool draining;
+    bool listens;
     bool owned; /* engine and thread are the server's own */
     bool joinable;
-    bool listens;
+    bool waits; /* a worker a connection: waits for one (under the server's lock) */
     /* Under the server's lock, until the thread has said how its start went. */
     bool running, failed;
+    struct timers timers;
+
+    pthread_t thread;
     struct lab_error error;
     int result;
     pid_t tid;
     struct server_conn *open, *free;
     unsigned open_count;
-    struct timers timers;
     struct timer sweep;
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
-    bool draining;
-    bool waits; /* a worker a connection: waits for one (under the server's lock) */
     /* Accepted by another worker, to be attached here. */
     pthread_mutex_t mail_lock;
     struct engine_accepted *mail;
     unsigned mail_count, mail_room;
-    _Atomic bool has_mail;
 };
 
 struct server_totals {
@@ -143,11 +146,9 @@ static struct server_conn *conn_take(struct server_worker *worker)
     if (conn != NULL) {
         worker->free = conn->next;
     } else {
-        size_t bytes = (sizeof(*conn) + workload->state_size + 63) / 64 * 64;
-        conn = aligned_alloc(64, bytes);
+        conn = line_calloc(sizeof(*conn) + workload->state_size);
         if (conn == NULL)
             return NULL;
-        memset(conn, 0, bytes);
         if (workload->state_open(conn->state, worker->shared,
                                  worker->server->config.workload_options) < 0) {
             free(conn);
@@ -400,7 +401,7 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
         server->workers_room = room;
     }
     const struct server_workload *workload = server->config.workload;
-    struct server_worker *worker = calloc(1, sizeof(*worker));
+    struct server_worker *worker = line_calloc(sizeof(*worker));
     if (worker == NULL || timers_reserve(&worker->timers, 1) < 0 ||
         meter_open(&worker->meter, workload->metrics) < 0 ||
         (workload->worker_open != NULL &&

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/line.h"
+
 #include "engines/dpdk/dpdk.h"
 
 /* Of empty looks: how often the clock is read, and after how long others may have the CPU (that
@@ -364,11 +366,10 @@ static void dpdk_free(struct dpdk_engine *e)
 static int dpdk_engine_open(struct engine **out, const struct engine_config *config,
                             const struct engine_events *events, struct lab_error *err)
 {
-    struct dpdk_engine *e = aligned_alloc(64, (sizeof(*e) + 63) / 64 * 64);
+    struct dpdk_engine *e = line_calloc(sizeof(*e));
 
     if (e == NULL)
         return lab_fail(err, ENOMEM, "no memory for an instance of dpdk");
-    memset(e, 0, sizeof(*e));
     e->engine.ops = &dpdk_engine;
     e->engine.events = events;
     e->config = *config;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/line.h"
+
 #include "engines/dpdk/dpdk.h"
 
 /* How often a round goes through what it has marked itself, and what a connection may receive
@@ -93,7 +95,7 @@ static bool dpdk_receive_copied(struct dpdk_conn *c, struct wire_frame *frame)
     if (c->received != NULL)
         copy = (struct wire_frame *)((char *)c->received_end - offsetof(struct wire_frame, next));
     if (copy == NULL || copy->room < copy->buf.size + size) {
-        copy = aligned_alloc(64, (sizeof(*copy) + room + 63) / 64 * 64);
+        copy = aligned_alloc(LINE_BYTES, line_round(sizeof(*copy) + room));
         if (copy == NULL)
             return false;
         copy->room = room;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/clock.h"
+#include "core/line.h"
 #include "engines/dpdk/guard.h"
 #include <lwip/inet_chksum.h>
 #include <lwip/init.h>
@@ -588,8 +589,8 @@ void tcp_timer_needed(void)
 /* Of a list's elements: many at once, so that they lie together; they are kept for ever. */
 static void *elements_new(memp_t type)
 {
-    size_t size = (memp_pools[type]->size + 63u) / 64 * 64;
-    char *chunk = aligned_alloc(64, size * REACH_CHUNK);
+    size_t size = line_round(memp_pools[type]->size);
+    char *chunk = aligned_alloc(LINE_BYTES, size * REACH_CHUNK);
 
     reach.memp_seen = true;
     if (chunk == NULL) {
