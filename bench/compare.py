@@ -55,7 +55,7 @@ class Bench:
     # --- one measurement each ---
 
     def lab_argv(self, specs, *extra, seconds=None):
-        return [self.lab, "run", self.WORKLOAD, "-d", f"{seconds or self.args.seconds}s",
+        return [self.lab, "run", self.WORKLOAD, "-d", f"{seconds or self.args.seconds:.3f}s",
                 "--client-cpus", CLIENT_CPU, "--server-cpus", SERVER_CPU, "-q", "--json", "-",
                 "--json-compact", *(word for spec in specs for word in ("-e", spec)), *extra]
 
@@ -95,7 +95,11 @@ class Bench:
             output, errors = lab.communicate(timeout=300)
             return self.trial_of(self.cases_of(argv, lab.returncode, output, errors)[0])
 
-        server, client = turns.children(lab.pid, 2)
+        found = turns.children(lab, 2)
+        if found is None:
+            result()
+            sys.exit(f"{' '.join(argv)}\nstarted no client and server")
+        server, client = found
         return turns.Side(client, server, result)
 
     def start_bare(self, program, mode, *extra, seconds):

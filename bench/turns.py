@@ -18,19 +18,20 @@ TAIL_S = 0.4    # of a window beyond the last turn
 START_S_MOST = 20
 
 
-def children(pid, count):
-    """The process ids of its children, in the order of their start, once there are so many."""
+def children(process, count):
+    """The process ids of its children, in the order of their start, once there are so many; None
+    if it ends before."""
     end = time.monotonic() + START_S_MOST
-    while time.monotonic() < end:
+    while process.poll() is None and time.monotonic() < end:
         try:
-            found = [int(child) for task in os.listdir(f"/proc/{pid}/task")
-                     for child in open(f"/proc/{pid}/task/{task}/children").read().split()]
+            found = [int(child) for task in os.listdir(f"/proc/{process.pid}/task")
+                     for child in open(f"/proc/{process.pid}/task/{task}/children").read().split()]
         except OSError:
-            break
+            found = []  # a thread that has ended meanwhile
         if len(found) >= count:
             return found[:count]
         time.sleep(0.002)
-    raise SystemExit(f"process {pid} has not started {count} others")
+    return None
 
 
 def come_first():
