@@ -194,8 +194,9 @@ static ssize_t blocking_send_some(struct blocking_engine *e, uint64_t *asked)
     return n < 0 ? -errno : n;
 }
 
-/* What a submission came to: bytes taken, or -errno. False: no more can be sent now. */
-static INLINED bool blocking_sent(struct blocking_engine *e, ssize_t n, uint64_t asked)
+/* What a submission came to: bytes taken, or -errno. False: no more can be sent now. piece: it was
+ * all that there is, and one piece. */
+static INLINED bool blocking_sent(struct blocking_engine *e, ssize_t n, uint64_t asked, bool piece)
 {
     struct blocking_conn *c = &e->conn;
     struct sendq_done done;
@@ -209,8 +210,9 @@ static INLINED bool blocking_sent(struct blocking_engine *e, ssize_t n, uint64_t
     }
     blocking_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
     c->large |= n >= SOCK_LARGE_SEND_BYTES;
-    for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); __builtin_expect(due, 0);
-         due = sendq_take(&c->sendq, &done))
+    bool due = piece && (uint64_t)n == asked ? sendq_took_piece(&c->sendq, &done)
+                                             : sendq_took(&c->sendq, (uint64_t)n, &done);
+    for (; __builtin_expect(due, 0); due = sendq_take(&c->sendq, &done))
         blocking_notify(e, &done);
     c->full = (uint64_t)n < asked;
     return !c->aborting && !c->full;
@@ -223,7 +225,7 @@ static SELDOM void blocking_flush(struct blocking_engine *e)
         uint64_t asked;
 
         ssize_t n = blocking_send_some(e, &asked);
-        if (!blocking_sent(e, n, asked))
+        if (!blocking_sent(e, n, asked, false))
             return;
     }
 }
@@ -315,7 +317,7 @@ void blocking_settle(struct blocking_engine *e)
     blocking_syscall(e);
     blocking_count(e, ENGINE_SENDS, 1);
     ssize_t n = sock_send(c->fd, sendq_at(q, q->sent)->seg.data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    blocking_sent(e, n < 0 ? -errno : n, size);
+    blocking_sent(e, n < 0 ? -errno : n, size, q->sent == q->released);
     if (__builtin_expect(c->state != BLOCKING_OPEN || c->mute, 0))
         blocking_settle_slowly(e);
 }

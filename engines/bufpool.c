@@ -7,54 +7,16 @@
 
 #include "core/line.h"
 
-#define BUFPOOL_ALIGN   64u
 #define BUFPOOL_PAGE    4096u
 #define BUFPOOL_HEADERS 64u
 /* Whole receives that fit into a block; what a switch to the next leaves unused is less than one.
  */
 #define BUFPOOL_BLOCK_RECEIVES 2u
-/* What a loan costs beside its bytes: a struct bufpool_buf, and its slice rounded up. */
-#define BUFPOOL_CHARGE (sizeof(struct bufpool_buf) + BUFPOOL_ALIGN)
-
-/* A line of the cache. */
-struct bufpool_buf {
-    struct buf buf; /* first */
-    struct bufpool_block *block;
-    struct loans *loans;
-    struct bufpool_buf *next; /* of free ones */
-    uint32_t start, end;      /* its slice of the block */
-};
 
 /* Headers come in arrays, that are freed as one. */
 struct bufpool_headers {
     struct bufpool_buf bufs[BUFPOOL_HEADERS];
     struct bufpool_headers *next;
-};
-
-struct bufpool_block {
-    struct bufpool *pool;
-    struct bufpool_block *next; /* of all */
-    struct bufpool_block *next_idle;
-    uint32_t used; /* up to the end of the last slice on loan */
-    uint32_t lent; /* slices on loan */
-    uint8_t *data;
-};
-
-struct bufpool {
-    /* What every receive needs, on one line of the cache. */
-    struct bufpool_block *current; /* never among the idle ones */
-    struct bufpool_buf *free;
-    uint64_t receive_bytes, block_bytes;
-    uint64_t bufs_max, quota_bytes;
-    uint64_t lent;
-    bool wanted;
-
-    uint64_t lent_most; /* to one connection */
-    bufpool_returned_fn *returned;
-    void *context;
-    struct bufpool_block *idle; /* nothing on loan */
-    struct bufpool_block *blocks;
-    struct bufpool_headers *headers;
 };
 
 static void bufpool_release(struct buf *buf)
@@ -165,15 +127,7 @@ void bufpool_close(struct bufpool *pool)
     free(pool);
 }
 
-bool bufpool_may_lend(const struct bufpool *pool, const struct loans *loans)
-{
-    if (loans->count == 0)
-        return true;
-    return loans->bytes < pool->quota_bytes &&
-           (pool->bufs_max == 0 || loans->count < pool->lent_most);
-}
-
-struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t *room)
+struct buf *bufpool_peek_slowly(struct bufpool *pool, const struct loans *loans, size_t *room)
 {
     struct bufpool_block *block = pool->current;
     size_t size = pool->receive_bytes;
@@ -197,24 +151,6 @@ struct buf *bufpool_peek(struct bufpool *pool, const struct loans *loans, size_t
     next->buf.data = block->data + block->used;
     *room = size;
     return &next->buf;
-}
-
-void bufpool_lend(struct bufpool *pool, struct buf *buf, size_t size, struct loans *loans)
-{
-    struct bufpool_buf *lent = (struct bufpool_buf *)buf;
-    struct bufpool_block *block = lent->block;
-
-    pool->free = lent->next;
-    pool->lent++;
-    buf->size = (uint32_t)size;
-    buf->refs = 1;
-    lent->loans = loans;
-    lent->end =
-        lent->start + (uint32_t)((size + BUFPOOL_ALIGN - 1) / BUFPOOL_ALIGN) * BUFPOOL_ALIGN;
-    block->used = lent->end;
-    block->lent++;
-    loans->count++;
-    loans->bytes += size + BUFPOOL_CHARGE;
 }
 
 void bufpool_want(struct bufpool *pool)

@@ -259,9 +259,10 @@ static ssize_t epoll_send_some(struct epoll_engine *e, struct epoll_conn *c, uin
     return n < 0 ? -errno : n;
 }
 
-/* What a submission came to: bytes taken, or -errno. False: no more can be sent now. */
+/* What a submission came to: bytes taken, or -errno. False: no more can be sent now. piece: it was
+ * all that there is, and one piece. */
 static INLINED bool epoll_sent(struct epoll_engine *e, struct epoll_conn *c, ssize_t n,
-                               uint64_t asked)
+                               uint64_t asked, bool piece)
 {
     struct sendq_done done;
 
@@ -274,8 +275,9 @@ static INLINED bool epoll_sent(struct epoll_engine *e, struct epoll_conn *c, ssi
     }
     epoll_count(e, ENGINE_SENT_BYTES, (uint64_t)n);
     c->large |= n >= SOCK_LARGE_SEND_BYTES;
-    for (bool due = sendq_took(&c->sendq, (uint64_t)n, &done); __builtin_expect(due, 0);
-         due = sendq_take(&c->sendq, &done))
+    bool due = piece && (uint64_t)n == asked ? sendq_took_piece(&c->sendq, &done)
+                                             : sendq_took(&c->sendq, (uint64_t)n, &done);
+    for (; __builtin_expect(due, 0); due = sendq_take(&c->sendq, &done))
         epoll_notify(e, c, &done);
     if (c->aborting)
         return false;
@@ -294,7 +296,7 @@ static SELDOM void epoll_flush(struct epoll_engine *e, struct epoll_conn *c)
             return;
         }
         ssize_t n = epoll_send_some(e, c, &asked);
-        if (n != -EINTR && !epoll_sent(e, c, n, asked))
+        if (n != -EINTR && !epoll_sent(e, c, n, asked, false))
             return;
     }
 }
@@ -319,7 +321,7 @@ static inline bool epoll_settle_shortly(struct epoll_engine *e, struct epoll_con
             return false;
         n = -errno;
     }
-    epoll_sent(e, c, n, size);
+    epoll_sent(e, c, n, size, q->sent == q->released);
     if (__builtin_expect(c->state != EPOLL_DEAD, 1))
         epoll_arm(e, c);
     return true;

@@ -137,17 +137,10 @@ static inline bool sendq_take(struct sendq *q, struct sendq_done *done)
     return !sendq_is_settled(q) && sendq_take_slowly(q, done);
 }
 
-/* For engines whose stack copies: it took so many more bytes, which are released by that. Then
- * as sendq_take, which gives the rest. */
-static inline bool sendq_took(struct sendq *q, uint64_t bytes, struct sendq_done *done)
+/* The one piece that sendq_is_one_piece told of, with nothing before it that is not settled: the
+ * stack took it whole, and copied. As sendq_take. */
+static inline bool sendq_took_piece(struct sendq *q, struct sendq_done *done)
 {
-    /* Most sends are one piece, alone in the queue, and taken whole. */
-    if (__builtin_expect(
-            !sendq_is_one_piece(q) || q->sent != q->released || bytes != q->unsent_bytes, 0)) {
-        sendq_sent(q, bytes);
-        sendq_release(q, bytes, false);
-        return sendq_take(q, done);
-    }
     struct sendq_entry *entry = sendq_at(q, q->released);
     struct buf *buf = entry->seg.buf;
     done->cookie = entry->cookie;
@@ -159,6 +152,19 @@ static inline bool sendq_took(struct sendq *q, uint64_t bytes, struct sendq_done
     if (buf != NULL)
         buf_unref(buf);
     return done->cookie != 0;
+}
+
+/* For engines whose stack copies: it took so many more bytes, which are released by that. Then
+ * as sendq_take, which gives the rest. */
+static inline bool sendq_took(struct sendq *q, uint64_t bytes, struct sendq_done *done)
+{
+    /* Most sends are one piece, alone in the queue, and taken whole. */
+    if (__builtin_expect(
+            sendq_is_one_piece(q) && q->sent == q->released && bytes == q->unsent_bytes, 1))
+        return sendq_took_piece(q, done);
+    sendq_sent(q, bytes);
+    sendq_release(q, bytes, false);
+    return sendq_take(q, done);
 }
 
 /* For a connection that ends: as sendq_take, and then everything left as RELEASED, unsent. Only
