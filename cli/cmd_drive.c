@@ -195,6 +195,7 @@ static int drive_start(struct drive_side *drive, const struct client_workload *w
     config.server_name = drive->options.server_name[0] != '\0' ? drive->options.server_name : NULL;
     config.link = drive->side.link;
     config.verbose = drive->side.options.verbose;
+    config.apart = true;
     config.cc = drive->side.options.cc[0] != '\0' ? drive->side.options.cc : NULL;
     config.seed = drive->options.seed;
     config.index = (unsigned)drive->side.options.index;

@@ -174,6 +174,8 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
     }
     config.link = serve->side.link;
     config.verbose = serve->side.options.verbose;
+    /* Who serves by hand may want to see by ss or lsof whose sockets they are. */
+    config.apart = child_has_channel();
     config.cc = serve->side.options.cc[0] != '\0' ? serve->side.options.cc : NULL;
     int r = server_start(&serve->server, &config, &err);
     if (r < 0) {

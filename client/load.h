@@ -125,6 +125,7 @@ struct load_config {
     const char *cc;
     const struct link *link; /* NULL: whatever the addresses are on */
     bool verbose;            /* the engine's libraries may speak */
+    bool apart;              /* a single worker's descriptors need not be the process's */
     uint64_t seed;
     unsigned index, processes;                /* this process's share of all */
     const struct load_other_side *other_side; /* or NULL */

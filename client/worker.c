@@ -729,6 +729,7 @@ static int worker_open_engine(struct load_worker *worker)
         .cc = config->cc,
         .link = config->link,
         .verbose = config->verbose,
+        .apart = config->apart && worker->load->workers_count == 1,
     };
     struct engine *engine;
     int r = config->spec->ops->open(&engine, &engine_config, &pump_events, &worker->error);

@@ -94,6 +94,9 @@ struct engine_config {
     const struct link *link; /* this side's view; NULL = whatever the address is on. Stays valid
                               * while the instance is open */
     bool verbose;            /* what a library of the engine's says goes to stderr; else nowhere */
+    /* No thread but the one that opens it uses descriptors that it opens later, nor it theirs: it
+     * may keep a table of its own, in which the kernel need not count who uses what. */
+    bool apart;
 };
 
 /* A connection that waits to be attached: to the instance that accepted it, or (caps.attach)

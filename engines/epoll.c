@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,6 +461,18 @@ static int epoll_open_memory(struct epoll_engine *e)
     return r < 0 ? r : bufpool_open(&e->pool, &pool);
 }
 
+/*
+ * While threads share a table of descriptors, each system call takes a reference on its file and
+ * drops it again, by two atomic operations: 70 of the 240 ns of an epoll_wait that finds nothing,
+ * 1 to 2 % of an echo. So a thread that may has a table of its own from here on: what is open now,
+ * the eventfd among it, stays known to both. Where that is refused nothing is lost but speed.
+ */
+static void epoll_keep_apart(const struct epoll_engine *e)
+{
+    if (e->config.apart)
+        (void)!unshare(CLONE_FILES);
+}
+
 static int epoll_open_fds(struct epoll_engine *e)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = EPOLL_DATA_WAKE};
@@ -478,6 +491,7 @@ static int epoll_open_fds(struct epoll_engine *e)
         };
         ioctl(e->epfd, EPIOCSPARAMS, &params);
     }
+    epoll_keep_apart(e);
     return 0;
 }
 

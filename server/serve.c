@@ -313,6 +313,7 @@ static struct engine_config server_engine_config(const struct server *server)
         .cc = config->cc,
         .link = config->link,
         .verbose = config->verbose,
+        .apart = config->apart && config->options.workers == 1,
         .reuseport = config->options.reuseport,
     };
 }

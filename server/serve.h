@@ -59,6 +59,7 @@ struct server_config {
     const char *cc;          /* NULL: the system's */
     const struct link *link; /* NULL: whatever the address is on */
     bool verbose;            /* the engine's libraries may speak */
+    bool apart;              /* a single worker's descriptors need not be the process's */
 };
 
 struct server;
