@@ -100,11 +100,11 @@ def take_turns(start_other, start_one, connections, seconds):
     Returns [(bytes a second, result)] of other and one, each run for `seconds`."""
     come_first()
     turns = round(seconds / TURN_S)
-    lasts_s = 2 * turns * TURN_S * 1.1 + TAIL_S
+    lasts_s = 2 * turns * TURN_S * 1.1 + TAIL_S + connections / 200
     sides = []
     try:
         # The other's window may be as long as it likes; one's ends soon after the last turn.
-        for start, window_s in ((start_other, lasts_s + 2 + connections / 500),
+        for start, window_s in ((start_other, lasts_s + 2),
                                 (start_one, lasts_s)):
             sides.append(start(window_s))
             sides[-1].settle(connections)

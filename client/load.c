@@ -8,6 +8,7 @@
 
 #include "client/worker.h"
 #include "core/line.h"
+#include "engines/thread.h"
 
 static const struct metric_def latency_metric = {
     "latency_ns",
@@ -154,7 +155,8 @@ static int load_start_workers(struct load *load, struct lab_error *err)
 
     pthread_mutex_lock(&load->lock);
     for (unsigned i = 0; i < load->workers_count && load->failed == 0; i++) {
-        r = pthread_create(&load->workers[i].thread, NULL, worker_main, &load->workers[i]);
+        r = thread_start(&load->workers[i].thread, worker_main, &load->workers[i],
+                         load->caps.conns_max == 1);
         if (r != 0) {
             r = lab_fail(err, r, "cannot start worker thread %u of %u: %s", i + 1,
                          load->workers_count, strerror(r));

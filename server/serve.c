@@ -15,6 +15,7 @@
 #include "core/line.h"
 #include "core/timer.h"
 #include "engines/tally.h"
+#include "engines/thread.h"
 
 /* So many looks on end, two in --idle, that found nothing new of a connection. */
 #define SERVE_LOOKS_IDLE    2u
@@ -439,7 +440,7 @@ static struct server_worker *worker_start(struct server *server, bool listens,
         return NULL;
     }
     worker->listens = listens;
-    int r = pthread_create(&worker->thread, NULL, worker_main, worker);
+    int r = thread_start(&worker->thread, worker_main, worker, server->one_each);
     if (r != 0) {
         server->workers_count--;
         worker_free(worker);
