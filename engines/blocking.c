@@ -139,7 +139,12 @@ bool blocking_enter(struct blocking_engine *e, uint64_t until_ns)
             blocking_set_timer(e, until_ns);
         }
     }
-    return !atomic_load(&e->woken);
+    bool woken = atomic_load(&e->woken);
+    /* Its signal may have come in the middle of setting the timer: what that is set to is not sure.
+     */
+    if (woken)
+        atomic_store_explicit(&e->timer_ns, 0, memory_order_relaxed);
+    return !woken;
 }
 
 void blocking_leave(struct blocking_engine *e)
