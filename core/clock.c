@@ -1,8 +1,8 @@
 /*
  * See clock.h. How long a tick lasts is measured against the kernel's clock, over the last half to
  * whole second of the process's life, so NTP's slewing is followed and nothing is to be known of
- * the machine. Whatever becomes of the counter (a guest that moves to another host) is put right at
- * the next asking.
+ * the machine. What becomes of the counter (a guest that moves to another host) is put right at the
+ * next asking, and a tick is measured anew.
  */
 #include "core/clock.h"
 
@@ -18,6 +18,9 @@
 #define CLOCK_AGE_NS_MOST  (500 * NS_PER_MS)
 #define CLOCK_TICKS_MOST   2000u /* an asking that took longer was interrupted */
 #define CLOCK_ASKED        3u
+/* What is told is early by how long the asking took; more is a counter that was set. */
+#define CLOCK_EARLY_NS_MOST (10 * NS_PER_US)
+#define CLOCK_STEADY        1024u /* a tick's length changes by less than so small a part */
 
 struct clock_mark {
     uint64_t ticks, ns;
@@ -124,12 +127,12 @@ static void not_before_told(struct clock_mark *now, const struct clock_anchor *a
 {
     uint64_t told_ns = told_ns_most(anchor, now->ticks);
 
-    if (told_ns > now->ns && told_ns - now->ns < NS_PER_US)
+    if (told_ns > now->ns && told_ns - now->ns < CLOCK_EARLY_NS_MOST)
         now->ns = told_ns;
 }
 
 /* What is to be reckoned from now on, if a tick's length is known. */
-static struct clock_anchor anchor_at(const struct clock_mark *now)
+static struct clock_anchor anchor_at(const struct clock_mark *now, const struct clock_anchor *last)
 {
     struct clock_anchor anchor = {.ticks = now->ticks, .ns = now->ns};
 
@@ -142,10 +145,18 @@ static struct clock_anchor anchor_at(const struct clock_mark *now)
     uint64_t ns = now->ns - marks[0].ns, ticks = now->ticks - marks[0].ticks;
     if (ns < CLOCK_AGE_NS_LEAST || ticks == 0)
         return anchor;
-    anchor.ns_per_tick = (uint64_t)(((unsigned __int128)ns << 32) / ticks);
-    /* Beyond these no counter of this kind ticks: it was set. */
-    if (anchor.ns_per_tick >> 24 != 0 && anchor.ns_per_tick >> 42 == 0)
-        anchor.valid_ticks = (uint32_t)((CLOCK_ASK_NS << 32) / anchor.ns_per_tick);
+    uint64_t rate = (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+    uint64_t change =
+        rate > last->ns_per_tick ? rate - last->ns_per_tick : last->ns_per_tick - rate;
+    /* The counter was set, and what was measured before that is worth nothing; or no counter of
+     * this kind ticks like that. */
+    if ((last->ns_per_tick != 0 && change > last->ns_per_tick / CLOCK_STEADY) || rate >> 24 == 0 ||
+        rate >> 42 != 0) {
+        marks[0] = marks[1] = *now;
+        return anchor;
+    }
+    anchor.ns_per_tick = rate;
+    anchor.valid_ticks = (uint32_t)((CLOCK_ASK_NS << 32) / rate);
     return anchor;
 }
 
@@ -173,8 +184,8 @@ uint64_t clock_ask_ns(void)
     bool newer = now.ns > anchor.ns;
     not_before_told(&now, &anchor);
     if (both && newer) {
-        anchor = anchor_at(&now);
-        anchor_put(&anchor);
+        struct clock_anchor next = anchor_at(&now, &anchor);
+        anchor_put(&next);
     }
     atomic_flag_clear_explicit(&clock_anchors.written, memory_order_release);
     return now.ns;

@@ -7,7 +7,7 @@
  * before. So where the kernel itself goes by an invariant time stamp counter, that counter is read
  * and reckoned from the last time that the kernel was asked, by whichever thread, at most a
  * millisecond ago: clock.c. Never backwards within a thread; against the kernel's own reading it is
- * right to some 100 ns.
+ * right to some 100 ns, and in any case to a microsecond.
  */
 #ifndef LAB_CORE_CLOCK_H
 #define LAB_CORE_CLOCK_H
