@@ -197,6 +197,8 @@ def main(kind, doc):
     if unknown:
         parser.error(f"unknown section {', '.join(sorted(unknown))}; "
                      f"there are: {' '.join(kind.SECTIONS)}")
+    # Ended from outside, it ends what it has started as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     bench = kind(args)
     print(f"Linux {os.uname().release}, {os.cpu_count()} cores, {bench.cc}; {args.pairs} pairs of "
           f"{args.seconds:g} s; ratios lab / other: median [interval]")

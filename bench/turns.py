@@ -61,7 +61,10 @@ class Side:
 
     def sockets(self):
         """Of its client, connected: how many, and the bytes that they have received."""
-        links = (self.link(path) for path in glob.glob(f"/proc/{self.client}/task/*/fd/*"))
+        # A worker may keep its descriptors apart from the first thread's; where there are more,
+        # they share them.
+        threads = sorted(glob.glob(f"/proc/{self.client}/task/*"))[:2]
+        links = (self.link(path) for thread in threads for path in glob.glob(f"{thread}/fd/*"))
         mine = {link[8:-1] for link in links if link.startswith("socket:[")}
         lines = subprocess.run(["ss", "-tineH", "state", "established"], capture_output=True,
                                text=True, check=True, preexec_fn=come_first).stdout.splitlines()
@@ -99,13 +102,12 @@ def take_turns(start_other, start_one, connections, seconds):
     """Each start_*(window_s) begins a pair that measures for at least so long, and gives a Side.
     Returns [(bytes a second, result)] of other and one, each run for `seconds`."""
     come_first()
-    turns = round(seconds / TURN_S)
+    turns = max(1, round(seconds / TURN_S))
     lasts_s = 2 * turns * TURN_S * 1.1 + TAIL_S + connections / 200
     sides = []
     try:
         # The other's window may be as long as it likes; one's ends soon after the last turn.
-        for start, window_s in ((start_other, lasts_s + 2),
-                                (start_one, lasts_s)):
+        for start, window_s in ((start_other, lasts_s + 2), (start_one, lasts_s)):
             sides.append(start(window_s))
             sides[-1].settle(connections)
         before = [side.sockets()[1] for side in sides]
@@ -121,6 +123,7 @@ def take_turns(start_other, start_one, connections, seconds):
             results.insert(0, side.result())
         return [((a - b) / side.on_s, result)
                 for a, b, side, result in zip((n for _, n in after), before, sides, results)]
-    finally:
+    except BaseException:
         for side in sides:
-            side.signal(signal.SIGCONT)
+            side.signal(signal.SIGKILL)
+        raise

@@ -95,7 +95,8 @@ struct engine_config {
                               * while the instance is open */
     bool verbose;            /* what a library of the engine's says goes to stderr; else nowhere */
     /* No thread but the one that opens it uses descriptors that it opens later, nor it theirs: it
-     * may keep a table of its own, in which the kernel need not count who uses what. */
+     * may keep a table of its own, in which the kernel need not count who uses what. Not for an
+     * engine with a worker a connection, which another instance has accepted. */
     bool apart;
 };
 
