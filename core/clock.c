@@ -26,7 +26,7 @@ struct clock_mark {
     uint64_t ticks, ns;
 };
 
-struct clock_anchors clock_anchors = {.written = ATOMIC_FLAG_INIT};
+struct clock_anchors clock_anchors = {.writing = ATOMIC_FLAG_INIT};
 /* Two marks of the past: the older one is measured against, the newer takes its place. Whoever
  * writes an anchor has them. */
 static struct clock_mark marks[2];
@@ -178,7 +178,7 @@ uint64_t clock_ask_ns(void)
         return anchor.ns + (since * anchor.ns_per_tick >> 32);
     bool both = ask_both(&now);
     not_before_told(&now, &anchor);
-    if (atomic_flag_test_and_set_explicit(&clock_anchors.written, memory_order_acquire))
+    if (atomic_flag_test_and_set_explicit(&clock_anchors.writing, memory_order_acquire))
         return now.ns;
     anchor = anchor_get();
     bool newer = now.ns > anchor.ns;
@@ -187,7 +187,7 @@ uint64_t clock_ask_ns(void)
         struct clock_anchor next = anchor_at(&now, &anchor);
         anchor_put(&next);
     }
-    atomic_flag_clear_explicit(&clock_anchors.written, memory_order_release);
+    atomic_flag_clear_explicit(&clock_anchors.writing, memory_order_release);
     return now.ns;
 }
 

@@ -39,7 +39,7 @@ struct clock_anchors {
     _Atomic uint64_t ns[2], ns_per_tick[2];
     _Atomic uint32_t valid_ticks[2];
     _Atomic uint32_t generation;
-    atomic_flag written; /* one is being */
+    atomic_flag writing; /* some thread is */
 };
 
 extern struct clock_anchors clock_anchors;

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "core/line.h"
+
 #define DIGITS            3u
 #define COOKIE            0x1c849303u
 #define COOKIE_COMPRESSED 0x1c849304u
@@ -64,8 +66,7 @@ struct hist *hist_new(void)
 {
     /* Not calloc, and not malloc with memset, which compilers turn into calloc: its untouched
      * pages would be faulted in one by one while latencies are taken. */
-    size_t size = (sizeof(struct hist) + 63) & ~(size_t)63;
-    struct hist *h = aligned_alloc(64, size);
+    struct hist *h = aligned_alloc(LINE_BYTES, line_round(sizeof(struct hist)));
 
     if (h != NULL)
         hist_reset(h);

@@ -38,6 +38,8 @@ void timers_free(struct timers *timers)
     *timers = (struct timers){0};
 }
 
+/* After each change, so that who only asks when the next one is need not follow it into the heap.
+ */
 static void note_next(struct timers *timers)
 {
     const struct timer *next = timers->due;
