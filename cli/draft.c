@@ -483,9 +483,19 @@ static const char *draft_link_name(const struct addr *listen)
     return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET ? "lo" : "net";
 }
 
+/* Whether the link's own network has that address. */
+static bool draft_is_on_link(const struct addr *addr, const struct link *link)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr->sa;
+
+    return addr->sa.ss_family == AF_INET &&
+           ((in->sin_addr.s_addr ^ link->address.s_addr) & link_mask(link)) == 0;
+}
+
 /* Why that engine cannot talk to a server that is there already; NULL if it can. */
 static const char *draft_trouble_server(const struct draft *draft,
-                                        const struct draft_engine *client, const struct run_case *c)
+                                        const struct draft_engine *client, const struct link *link,
+                                        const struct run_case *c)
 {
     struct addr addr;
 
@@ -494,10 +504,14 @@ static const char *draft_trouble_server(const struct draft *draft,
                    ? NULL
                    : "kernel sockets reach a --server by its address: leave --link out";
     /* What is no address is told of where --server is read. */
-    if (addr_parse(c->server_address, 1, "", &addr, NULL) == 0 &&
-        strcmp(draft_link_name(&addr), "net") != 0)
+    bool is_address = addr_parse(c->server_address, 1, "", &addr, NULL) == 0;
+    if (is_address && strcmp(draft_link_name(&addr), "net") != 0)
         return "a stack in user space is not on this host's loopback and has no UNIX sockets: give "
                "the address that its server says that it listens on";
+    /* Its own default leads to a server of its own kind, and nowhere else. */
+    if (draft->link.kind == NULL && !(is_address && draft_is_on_link(&addr, link)))
+        return "a stack in user space has no way to that server by itself: say with --link which "
+               "device leads there";
     return NULL;
 }
 
@@ -519,7 +533,7 @@ static const char *draft_trouble_link(const struct draft *draft, const struct dr
         return "--listen is for kernel sockets; this engine listens where its link says: leave it "
                "out";
     if (c->server_address != NULL)
-        return draft_trouble_server(draft, client, c);
+        return draft_trouble_server(draft, client, link, c);
     if (link->kind->interface && link->gateway.s_addr != 0)
         return "on a link that the run makes there is nobody but the two ends: leave gateway out";
     if (link->kind->device_needed && link->peer_device[0] == '\0')

@@ -45,6 +45,9 @@ MISSING = (
                 "198.18.0.1:8888"), EXIT_FAILED,
      r"dpdk, trial 1 failed: no process listens on the memif socket @absent: start the server "
      r"first"),
+    ("anyone", (*RUN, "-e", "dpdk", "--server", "192.0.2.7:8888"), EXIT_UNAVAILABLE,
+     r"dpdk cannot run here: a stack in user space has no way to that server by itself: say with "
+     r"--link which device leads there"),
     ("anyone", (*RUN, "-e", "dpdk:mtu=10"), EXIT_UNAVAILABLE,
      r"dpdk:mtu=10 cannot run here: mtu=10: at least 576"),
     ("anyone", (*RUN, "-e", "dpdk", "--link", "memif:mtu=64001"), EXIT_UNAVAILABLE,
