@@ -36,6 +36,11 @@ static json_t *json_count(uint64_t value)
     return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
 }
 
+static json_t *json_observed(int64_t count)
+{
+    return count != RUN_UNOBSERVED ? json_integer(count) : json_null();
+}
+
 /* "" and NULL are null. Bytes that are not UTF-8 have been cleaned where they came in; what got
  * past is not worth losing a run for. */
 static json_t *json_text(const char *text)
@@ -413,8 +418,8 @@ static json_t *json_trial(const struct run_case *c, const struct run_trial *tria
     json_object_set_new(object, "client", json_sums(trial, FACTS_CLIENT));
     json_object_set_new(object, "server", json_sums(trial, FACTS_SERVER));
     json_object_set_new(object, "processes", json_processes(trial));
-    json_object_set_new(object, "listen_drops", json_count(trial->listen_drops));
-    json_object_set_new(object, "syn_retries", json_count(trial->syn_retries));
+    json_object_set_new(object, "listen_drops", json_observed(trial->listen_drops));
+    json_object_set_new(object, "syn_retries", json_observed(trial->syn_retries));
     json_object_set_new(object, "slices", json_slices(trial));
     json_object_set_new(object, "metrics", json_metrics(c, trial, compact));
     return object;

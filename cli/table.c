@@ -488,15 +488,15 @@ static void table_print_errors_of(const struct table *table, const struct run_ca
  * listen queue are a watermark of the trial, which says so already. */
 static void table_print_retries(const struct table *table, const struct run_case *c)
 {
-    unsigned long long drops = 0, retries = 0;
+    long long drops = 0, retries = 0;
 
     for (size_t t = 0; t < c->trials_count; t++) {
-        drops += c->trials[t].listen_drops;
-        retries += c->trials[t].syn_retries;
+        drops += c->trials[t].listen_drops > 0 ? c->trials[t].listen_drops : 0;
+        retries += c->trials[t].syn_retries > 0 ? c->trials[t].syn_retries : 0;
     }
     if (retries > 0 && drops == 0)
         table_line(table,
-                   "while %s ran this host sent %llu SYNs again, each after 1 s or more: what "
+                   "while %s ran this host sent %lld SYNs again, each after 1 s or more: what "
                    "connects slowly may be that",
                    c->label, retries);
 }

@@ -253,6 +253,7 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
     trial->round = round;
     trial->position = position;
     trial->cpu_ns_per_op = NAN;
+    trial->listen_drops = trial->syn_retries = RUN_UNOBSERVED;
     if (o->trial_begins != NULL)
         o->trial_begins(o->context, x->result, c, x->done, x->total, seconds_to_go(x));
     const struct trial_config config = {
@@ -283,10 +284,10 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
             .after = &watched[1],
         };
         trial_compute(c, trial);
-        if (watched[0].has_net && watched[1].has_net) {
-            trial->listen_drops = watched[1].listen_drops - watched[0].listen_drops;
-            trial->syn_retries = watched[1].syn_retries - watched[0].syn_retries;
-        }
+        if (watched[0].has_listen_drops && watched[1].has_listen_drops)
+            trial->listen_drops = (int64_t)(watched[1].listen_drops - watched[0].listen_drops);
+        if (watched[0].has_syn_retries && watched[1].has_syn_retries)
+            trial->syn_retries = (int64_t)(watched[1].syn_retries - watched[0].syn_retries);
         verdict_judge(c, trial, &facts);
     } else if (fatal != 0) {
         c->status = fatal == 77 ? RUN_CANNOT_RUN : RUN_FAILED;

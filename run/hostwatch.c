@@ -40,17 +40,19 @@ static void take_stat(struct hostwatch *watch, const char *root)
     fclose(file);
 }
 
-/* Pairs of lines: names, then values, in the same order. */
-static void take_netstat(struct hostwatch *watch, const char *root, pid_t pid)
+/* One of TCP's counters in that process's network namespace. Pairs of lines: names, then values, in
+ * the same order. */
+static bool take_tcp(const char *root, pid_t pid, const char *wanted, uint64_t *count)
 {
-    char path[64] = "/proc/net/netstat";
-    if (pid > 0)
-        snprintf(path, sizeof(path), "/proc/%d/net/netstat", (int)pid);
-    FILE *file = open_below(root, path);
     static char names[16384], values[16384]; /* the controller has one thread */
+    char path[64] = "/proc/net/netstat";
+    bool found = false;
 
+    if (pid != 0)
+        snprintf(path, sizeof(path), "/proc/%d/net/netstat", (int)pid);
+    FILE *file = pid >= 0 ? open_below(root, path) : NULL;
     if (file == NULL)
-        return;
+        return false;
     while (fgets(names, sizeof(names), file) != NULL &&
            fgets(values, sizeof(values), file) != NULL) {
         char *at_name, *at_value;
@@ -58,17 +60,16 @@ static void take_netstat(struct hostwatch *watch, const char *root, pid_t pid)
         char *value = strtok_r(values, " \n", &at_value);
         if (name == NULL || strcmp(name, "TcpExt:") != 0)
             continue;
-        watch->has_net = true;
         while ((name = strtok_r(NULL, " \n", &at_name)) != NULL &&
                (value = strtok_r(NULL, " \n", &at_value)) != NULL) {
-            uint64_t n = strtoull(value, NULL, 10);
-            if (strcmp(name, "ListenDrops") == 0)
-                watch->listen_drops = n;
-            else if (strcmp(name, "TCPSynRetrans") == 0)
-                watch->syn_retries = n;
+            if (strcmp(name, wanted) != 0)
+                continue;
+            *count = strtoull(value, NULL, 10);
+            found = true;
         }
     }
     fclose(file);
+    return found;
 }
 
 static void take_swap(struct hostwatch *watch, const char *root)
@@ -85,7 +86,7 @@ static void take_swap(struct hostwatch *watch, const char *root)
     fclose(file);
 }
 
-void hostwatch_take(struct hostwatch *watch, const char *root, pid_t pid)
+void hostwatch_take(struct hostwatch *watch, const char *root, pid_t server, pid_t client)
 {
     long ticks = sysconf(_SC_CLK_TCK);
 
@@ -93,7 +94,8 @@ void hostwatch_take(struct hostwatch *watch, const char *root, pid_t pid)
     watch->at_ns = clock_ns();
     watch->tick_ns = NS_PER_S / (uint64_t)(ticks > 0 ? ticks : 100);
     take_stat(watch, root);
-    take_netstat(watch, root, pid);
+    watch->has_listen_drops = take_tcp(root, server, "ListenDrops", &watch->listen_drops);
+    watch->has_syn_retries = take_tcp(root, client, "TCPSynRetrans", &watch->syn_retries);
     take_swap(watch, root);
 }
 

@@ -38,6 +38,7 @@ struct run_verdict {
 };
 #define RUN_VERDICTS_MAX   8
 #define RUN_WATERMARKS_MAX 16
+#define RUN_UNOBSERVED     (-1) /* of a count */
 
 /* A process of a trial and what it recorded. */
 struct run_process {
@@ -69,8 +70,9 @@ struct run_trial {
     size_t watermarks_count;
     Lab__Slice *slices; /* merged over clients */
     size_t slices_count;
-    uint64_t listen_drops; /* host-wide ListenOverflows + ListenDrops in the window */
-    uint64_t syn_retries;  /* host-wide TCPSynRetrans in the window */
+    /* In the window, by all of the server's network namespace (ListenDrops), and of the client's
+     * (TCPSynRetrans); RUN_UNOBSERVED: not to be seen from here. */
+    int64_t listen_drops, syn_retries;
 };
 
 struct run_case {

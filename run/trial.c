@@ -554,12 +554,19 @@ static int trial_sleep(struct trial *trial, uint64_t until_ns)
     return 0;
 }
 
+/* In whose network namespace it is, as hostwatch_take asks. */
+static pid_t member_host(const struct member *member)
+{
+    return offset_ns(&member->clock) == 0 ? member->spawn.pid : -1;
+}
+
 static void trial_watch(const struct trial *trial, struct hostwatch *watch)
 {
-    /* Where the server listens, if that is a namespace of its own. */
-    pid_t net_pid = trial->servers > 0 && trial->link != NULL ? trial->members[0].spawn.pid : 0;
+    pid_t server = run_ends_apart(trial->config->settings, trial->run_case) ? -1 : 0;
 
-    hostwatch_take(watch, "", net_pid);
+    if (trial->servers > 0)
+        server = member_host(&trial->members[0]);
+    hostwatch_take(watch, "", server, member_host(&trial->members[trial->servers]));
     for (size_t i = 0; i < trial->count; i++)
         if (offset_ns(&trial->members[i].clock) == 0)
             hostwatch_frequencies(watch, "", trial->members[i].ready->cpus);

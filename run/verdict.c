@@ -461,12 +461,16 @@ static void mark_sides(const struct judge *j)
 
 static void mark_drops(const struct judge *j)
 {
+    char again[64] = "";
+
+    if (j->trial->syn_retries > 0)
+        snprintf(again, sizeof(again), ", SYNs were sent again %lld times",
+                 (long long)j->trial->syn_retries);
     if (j->trial->listen_drops > 0)
         watermark(j, "listen-drops",
-                  "the host's listen queues dropped %llu connections, SYNs were sent again %llu "
-                  "times: the tail of 1 to 3 s is theirs",
-                  (unsigned long long)j->trial->listen_drops,
-                  (unsigned long long)j->trial->syn_retries);
+                  "the host's listen queues dropped %lld connections%s: the tail of 1 to 3 s is "
+                  "theirs",
+                  (long long)j->trial->listen_drops, again);
 }
 
 void verdict_judge(const struct run_case *c, struct run_trial *trial,

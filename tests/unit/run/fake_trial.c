@@ -58,7 +58,7 @@ void fake_trial_make(struct fake_trial *fake)
     for (unsigned i = 0; i < 20; i++)
         rates[i] = 500;
     fake_trial_slices(fake, rates, 20);
-    fake->before = (struct hostwatch){.has_stat = true, .has_net = true, .tick_ns = 10 * NS_PER_MS};
+    fake->before = (struct hostwatch){.has_stat = true, .tick_ns = 10 * NS_PER_MS};
     fake->after = fake->before;
     fake->after.at_ns = WINDOW_NS;
     fake->after.busy_ns[0] = fake->after.busy_ns[1] = WINDOW_NS / 2;

@@ -12,7 +12,7 @@ static struct hostwatch *take(const struct fake_host *host)
 {
     struct hostwatch *watch = calloc(1, sizeof(*watch));
 
-    hostwatch_take(watch, host->root, 0);
+    hostwatch_take(watch, host->root, 0, 0);
     return watch;
 }
 
@@ -29,7 +29,7 @@ Test(hostwatch, cpus_from_proc_stat)
                     "intr 12345 1 2 3\nctxt 99\n");
     struct hostwatch *watch = take(&host);
     cr_assert(watch->has_stat);
-    cr_assert(!watch->has_net);
+    cr_assert(!watch->has_listen_drops && !watch->has_syn_retries);
     cr_assert_eq(watch->busy_ns[0], 38 * watch->tick_ns, "without idle, iowait and steal");
     cr_assert_eq(watch->steal_ns[0], 2 * watch->tick_ns);
     cr_assert_eq(watch->busy_ns[1], 30 * watch->tick_ns);
@@ -65,9 +65,29 @@ Test(hostwatch, drops_and_repeated_syns_by_their_names)
                     "TcpExt: 1 2 3 4\n"
                     "IpExt: InNoRoutes\nIpExt: 9\n");
     struct hostwatch *watch = take(&host);
-    cr_assert(watch->has_net);
+    cr_assert(watch->has_listen_drops && watch->has_syn_retries);
     cr_assert_eq(watch->listen_drops, 3);
     cr_assert_eq(watch->syn_retries, 4);
+    free(watch);
+    fake_host_remove(&host);
+}
+
+Test(hostwatch, each_side_in_its_own_network_namespace)
+{
+    struct hostwatch *watch = calloc(1, sizeof(*watch));
+    struct fake_host host;
+
+    fake_host_make(&host);
+    fake_host_write(&host, "/proc/7/net/netstat",
+                    "TcpExt: ListenDrops TCPSynRetrans\nTcpExt: 1 2\n");
+    fake_host_write(&host, "/proc/8/net/netstat",
+                    "TcpExt: ListenDrops TCPSynRetrans\nTcpExt: 3 4\n");
+    hostwatch_take(watch, host.root, 7, 8);
+    cr_assert_eq(watch->listen_drops, 1);
+    cr_assert_eq(watch->syn_retries, 4);
+    hostwatch_take(watch, host.root, -1, 7);
+    cr_assert(!watch->has_listen_drops, "the server is on another host");
+    cr_assert_eq(watch->syn_retries, 2);
     free(watch);
     fake_host_remove(&host);
 }
@@ -79,11 +99,11 @@ Test(hostwatch, netstat_with_fewer_values_than_names)
     fake_host_make(&host);
     fake_host_write(&host, "/proc/net/netstat", "TcpExt: A ListenDrops TCPSynRetrans\nTcpExt: 1\n");
     struct hostwatch *watch = take(&host);
-    cr_assert_eq(watch->listen_drops, 0);
+    cr_assert(!watch->has_listen_drops && !watch->has_syn_retries);
     free(watch);
     fake_host_write(&host, "/proc/net/netstat", "TcpExt: A ListenDrops");
     watch = take(&host);
-    cr_assert(!watch->has_net);
+    cr_assert(!watch->has_listen_drops);
     free(watch);
     fake_host_remove(&host);
 }
@@ -123,7 +143,7 @@ Test(hostwatch, a_host_without_any_of_it)
 
     fake_host_make(&host);
     struct hostwatch *watch = take(&host);
-    cr_assert(!watch->has_stat && !watch->has_net);
+    cr_assert(!watch->has_stat && !watch->has_listen_drops && !watch->has_syn_retries);
     free(watch);
     fake_host_remove(&host);
 }

@@ -476,6 +476,11 @@ Test(verdict, marks_of_drops, .init = setup, .fini = teardown)
     fake.trial->syn_retries = 34;
     const char *text = marked("listen-drops");
     cr_assert(strstr(text, "12") != NULL && strstr(text, "34") != NULL, "%s", text);
+    fake.trial->syn_retries = RUN_UNOBSERVED;
+    text = marked("listen-drops");
+    cr_assert(strstr(text, "12") != NULL && strstr(text, "SYN") == NULL, "%s", text);
+    fake.trial->listen_drops = RUN_UNOBSERVED;
+    cr_assert_null(marked("listen-drops"));
 }
 
 /* Which may be longer than there is room for. */
