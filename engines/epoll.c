@@ -392,7 +392,7 @@ static const struct option_def epoll_option_table[] = {
 
 static const struct metric_def epoll_metrics[] = {ENGINE_METRICS, {0}};
 
-/* Debian 11's and later kernels have it; a container's seccomp filter may not let it through. */
+/* Linux 5.11 and later have it; a container's seccomp filter may not let it through. */
 static bool epoll_has_timespec_waits(int epfd)
 {
     static const struct timespec none;

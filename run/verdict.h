@@ -1,4 +1,4 @@
-/* Whether a trial's numbers can be believed (docs/methodology: "Verdict of a trial"). */
+/* Whether a trial's numbers can be believed (docs/reading-the-table.md: "Verdicts"). */
 #ifndef LAB_RUN_VERDICT_H
 #define LAB_RUN_VERDICT_H
 

@@ -18,7 +18,7 @@ const char *server_workload_name(const struct server_workload *workload);
 const struct option_def *server_workload_options(const struct server_workload *workload);
 uint16_t server_workload_port(const struct server_workload *workload); /* default port */
 
-/* Options of every server: --connections-max, --idle, --workers, --reuseport ... */
+/* Options of every server: --connections-max, --idle, --server-workers, --reuseport ... */
 extern const struct option_def serve_options[];
 
 #endif
