@@ -1,5 +1,5 @@
 # bash completion for lab. All words are asked of lab itself (`lab --dump-options`), which makes
-# them from its option tables: nothing here is to be kept in step.
+# them from its option tables. To be kept in step here: which options take an engine, a link, a file.
 
 _lab_ask() {
     "${COMP_WORDS[0]}" --dump-options "$@" 2>/dev/null
@@ -9,14 +9,18 @@ _lab_ask() {
 _lab_values() {
     local command=$1 option=$2 current=$3
     case $option in
-    -e | --engine | --server-engine | --reference)
+    -e | --engine | --server-engine | --reference | --link)
         # A list: complete what comes after the last comma.
-        local before=
+        local before= words
         [[ $current == *,* ]] && before=${current%,*},
-        COMPREPLY=($(compgen -P "$before" -W "$(_lab_ask engines) all" -- "${current##*,}"))
+        case $command$option in
+        *--link) words=$(_lab_ask links) ;;
+        run-e | run--engine) words="$(_lab_ask engines) all" ;;
+        *) words=$(_lab_ask engines) ;;
+        esac
+        COMPREPLY=($(compgen -P "$before" -W "$words" -- "${current##*,}"))
         ;;
-    --link) COMPREPLY=($(compgen -W "$(_lab_ask links)" -- "$current")) ;;
-    --job | --json | --db) COMPREPLY=($(compgen -f -- "$current")) ;;
+    --job | --json) COMPREPLY=($(compgen -f -- "$current")) ;;
     *)
         local words
         words=$(_lab_ask choices "$command" | sed -n "s/^$option //p")
