@@ -311,6 +311,38 @@ static void conn_reopen_later(struct load_worker *worker, struct load_conn *conn
     timer_set(&worker->timers, &conn->timer, worker->now_ns + LOAD_REOPEN_NS);
 }
 
+/* No connection could be had for so long that none is to be expected: what was still to be done
+ * has failed. */
+static void worker_abandon(struct load_worker *worker)
+{
+    uint64_t left = worker->ops_left;
+
+    for (unsigned i = 0; i < worker->conns_count; i++) {
+        left += worker->conns[i]->loops_left;
+        worker->conns[i]->loops_left = 0;
+    }
+    worker->ops_left = worker->conns_left = 0;
+    if (left > 0)
+        worker_error(worker, "unfinished", left,
+                     "ops were not begun: no connection could be had for --timeout");
+    if (worker->open_loop)
+        schedule_abandon(worker);
+}
+
+/* A count of ops must end though a connection that is to be kept cannot be had: in a closed loop
+ * an op would have begun here. */
+static void conn_not_had(struct load_worker *worker, struct load_conn *conn)
+{
+    const struct load_options *options = &worker->config->options;
+
+    if (!worker->by_count || options->reconnect || !worker_goes_on(worker))
+        return;
+    if (!worker->open_loop)
+        closed_loop_take(worker, conn);
+    if (worker->busy == 0 && worker->now_ns - worker->reached_ns >= options->timeout_ns)
+        worker_abandon(worker);
+}
+
 static void conn_failed(struct load_worker *worker, struct load_conn *conn, bool connecting,
                         int err)
 {
@@ -326,9 +358,8 @@ static void conn_failed(struct load_worker *worker, struct load_conn *conn, bool
         return;
     }
     conn_lose_ops(worker, conn, kind, example);
-    /* A count of ops must end though no connection can be had: this one would have begun here. */
-    if (worker->by_count && connecting && !worker->config->options.reconnect)
-        closed_loop_take(worker, conn);
+    if (connecting)
+        conn_not_had(worker, conn);
 }
 
 static void conn_local_address(const struct load_worker *worker, const struct load_conn *conn,
@@ -371,7 +402,7 @@ static void conn_opened(struct pump_conn *pump)
     struct load_conn *conn = (struct load_conn *)pump;
     struct load_worker *worker = conn->worker;
 
-    worker->now_ns = clock_ns();
+    worker->now_ns = worker->reached_ns = clock_ns();
     worker->connecting--;
     /* Kept ones count when they are first there, before the window as a rule: their number is the
      * connections'. */
@@ -424,6 +455,8 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
     }
     if (phase != CONN_CLOSING && !(phase == CONN_LEAVING && err == 0)) {
         worker->now_ns = clock_ns();
+        if (phase != CONN_CONNECTING)
+            worker->reached_ns = worker->now_ns; /* until now */
         in_order = false;
         if (err != 0) {
             conn_failed(worker, conn, phase == CONN_CONNECTING, err);
@@ -467,8 +500,12 @@ static void conn_timed_out(struct load_worker *worker, struct load_conn *conn)
         return;
     }
     conn_lose_ops(worker, conn, connecting ? "connect-timeout" : "timeout", example);
-    if (connecting)
+    if (connecting) {
         worker->connecting--;
+        conn_not_had(worker, conn);
+    } else {
+        worker->reached_ns = worker->now_ns; /* until now */
+    }
     conn->phase = CONN_CLOSING;
     pump_close(&conn->pump, true);
 }
@@ -584,6 +621,7 @@ static void worker_begin(struct load_worker *worker)
     const struct load_options *options = &worker->config->options;
 
     worker->phase = WORKER_RUNNING;
+    worker->reached_ns = worker->now_ns;
     if (worker->open_loop)
         schedule_begin(worker);
     for (unsigned i = 0; i < worker->conns_count; i++) {

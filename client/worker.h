@@ -112,6 +112,7 @@ struct load_worker {
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
     uint64_t start_ns, drain_until_ns, ended_ns;
+    uint64_t reached_ns; /* when the server was last known to be there */
 
     struct load_conn **conns;
     unsigned conns_count, connecting, opened, next_connect;

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "client/load.h"
 #include "core/clock.h"
@@ -462,6 +464,47 @@ Test(load, refused_connections_are_counted_on_both_sides, .timeout = 60)
     cr_assert_gt(refused, 0);
     lab__record__free_unpacked(server, NULL);
     rig_close(&rig);
+}
+
+/* --- servers that are not there any more --- */
+
+static void rig_start_alone(struct rig *rig)
+{
+    rig->load_config.addresses = &rig->address;
+    rig->load_config.addresses_count = 1;
+    cr_assert_eq(load_start(&rig->load, &rig->load_config, &rig->err), 0, "%s", rig->err.text);
+}
+
+/* Connects are answered for as long as the listen queue has room, and nothing is. */
+static int listen_deaf(struct addr *address, int backlog)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(addr_parse("127.0.0.1:0", 0, "", address, NULL), 0);
+    cr_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address->sa, address->size) == 0 &&
+              listen(fd, backlog) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address->sa, &address->size) == 0);
+    return fd;
+}
+
+Test(load, a_count_of_ops_ends_though_the_server_hangs, .timeout = 60)
+{
+    static const char *const kinds[][2] = {
+        {"ops=1000000", "depth=1"}, {"loops=1000000", "depth=1"}, {"ops=1000000", "rate=1000"}};
+    struct rig rig;
+
+    for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        rig_open(&rig, "epoll", "connections=2", "timeout=200ms", kinds[i][0], kinds[i][1], NULL);
+        int fd = listen_deaf(&rig.address, 1);
+        rig_start_alone(&rig);
+        rig_run(&rig, 0);
+        rig_finish(&rig);
+        cr_assert_eq(rig.record.ops, 0);
+        cr_assert_geq(errors(&rig), i == 1 ? 2000000 : 1000000, "%s: %lu", kinds[i][0],
+                      (unsigned long)errors(&rig));
+        close(fd);
+        rig_close(&rig);
+    }
 }
 
 Test(load, a_silent_connection_is_closed_after_idle, .timeout = 60)
