@@ -184,14 +184,17 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uin
     return now_ns;
 }
 
-/* What was due in an open loop's window and failed stays in the latency, with its age: else those
- * that took too long would make the others look good. */
+/* What was due in an open loop's window and was out of time when it failed stays in the latency,
+ * with its age: else those that took too long would make the others look good. One that failed at
+ * once would make itself look good. */
 static void op_fails(struct load_worker *worker, struct load_conn *conn, unsigned slot)
 {
     uint64_t intended_ns = conn->slots[slot].intended_ns;
+    uint64_t age_ns = worker->now_ns - intended_ns;
 
-    if (worker->open_loop && in_window(worker, intended_ns))
-        hist_record(worker->latency, worker->now_ns - intended_ns);
+    if (worker->open_loop && in_window(worker, intended_ns) &&
+        age_ns >= worker->config->options.timeout_ns)
+        hist_record(worker->latency, age_ns);
     op_ends(worker, conn, slot);
 }
 

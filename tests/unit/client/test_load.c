@@ -507,6 +507,37 @@ Test(load, a_count_of_ops_ends_though_the_server_hangs, .timeout = 60)
     }
 }
 
+Test(load, an_op_that_fails_at_once_is_no_fast_op, .timeout = 60)
+{
+    struct rig rig;
+
+    rig_open(&rig, "epoll", "connections=8", "reconnect", "rate=100", NULL);
+    int fd = listen_deaf(&rig.address, 1);
+    close(fd); /* nobody listens there now */
+    rig_start_alone(&rig);
+    rig_run(&rig, 300 * NS_PER_MS);
+    rig_finish(&rig);
+    cr_assert_gt(errors(&rig), 0);
+    cr_assert_eq(histogram_count(&rig, "latency_ns"), 0);
+    rig_close(&rig);
+}
+
+/* But one that took too long is a slow one. */
+Test(load, an_op_that_is_out_of_time_counts_with_its_age, .timeout = 60)
+{
+    struct rig rig;
+
+    rig_open(&rig, "epoll", "connections=2", "rate=100", "timeout=100ms", NULL);
+    int fd = listen_deaf(&rig.address, 1);
+    rig_start_alone(&rig);
+    rig_run(&rig, 300 * NS_PER_MS);
+    rig_finish(&rig);
+    cr_assert_geq(histogram_count(&rig, "latency_ns"), 20);
+    cr_assert_eq(rig.record.ops, 0);
+    close(fd);
+    rig_close(&rig);
+}
+
 Test(load, a_silent_connection_is_closed_after_idle, .timeout = 60)
 {
     struct rig rig;
