@@ -14,6 +14,7 @@
 
 /* Bounds for what comes from elsewhere, far above what lab itself sends. */
 #define LIST_MAX  4096u
+#define TIDS_MAX  (1u << 20) /* a thread a connection: as many as --connections takes, and more */
 #define TEXT_MAX  4096u
 #define TOTAL_MAX (1ull << 53) /* exact as a double; sums over a thousand stay inside 64 bits */
 
@@ -284,8 +285,10 @@ int record_check_ready(const Lab__Ready *ready, struct lab_error *err)
 
     if (result < 0)
         return result;
-    if (ready->n_tids > LIST_MAX || ready->n_addresses > LIST_MAX ||
-        ready->n_capabilities > LIST_MAX || ready->n_settings > LIST_MAX)
+    if (ready->n_tids > TIDS_MAX)
+        return lab_fail(err, EPROTO, "a READY message has more than %u threads", TIDS_MAX);
+    if (ready->n_addresses > LIST_MAX || ready->n_capabilities > LIST_MAX ||
+        ready->n_settings > LIST_MAX)
         return lab_fail(err, EPROTO, "a READY message has a list of more than %u", LIST_MAX);
     if (!text_is_sane(ready->wait) || !text_is_sane(ready->cpus))
         return lab_fail(err, EPROTO, "a READY message is not understood");

@@ -154,6 +154,35 @@ Test(record, ready)
     free(wire);
 }
 
+/* A thread a connection, of which there may be a million. */
+Test(record, ready_of_many_threads)
+{
+    static uint32_t tids[(1u << 20) + 1];
+    Lab__Ready ready = LAB__READY__INIT, *back;
+    struct lab_error err = {""};
+
+    ready.version = RECORD_VERSION;
+    ready.tids = tids;
+    ready.n_tids = 5000;
+    for (size_t i = 0; i < ready.n_tids; i++)
+        tids[i] = (uint32_t)(1000 + i);
+    size_t size = lab__ready__get_packed_size(&ready);
+    uint8_t *wire = malloc(size);
+    lab__ready__pack(&ready, wire);
+    back = lab__ready__unpack(NULL, size, wire);
+    cr_assert_eq(record_check_ready(back, &err), 0, "%s", err.text);
+    cr_assert_eq(back->n_tids, 5000);
+    cr_assert_eq(back->tids[4999], 5999);
+    lab__ready__free_unpacked(back, NULL);
+    free(wire);
+
+    ready.n_tids = 1u << 20;
+    cr_assert_eq(record_check_ready(&ready, &err), 0, "%s", err.text);
+    ready.n_tids++;
+    cr_assert_eq(record_check_ready(&ready, &err), -EPROTO);
+    cr_assert(strstr(err.text, "more than 1048576 threads"), "%s", err.text);
+}
+
 /* --- what is refused --- */
 
 #define REFUSED(record, says)                                                                      \
