@@ -13,6 +13,7 @@
 #include "cli/notes.h"
 #include "cli/specs.h"
 #include "cli/term.h"
+#include "core/record.h"
 #include "engines/engine.h"
 
 #define ENGINES_CONNS_MANY 1000000 /* more than fds: no limit to speak of */
@@ -39,12 +40,6 @@ struct engines_answer {
     char reason[512];
     struct engine_caps caps;
 };
-
-static const char *engines_state(enum cap_state state)
-{
-    static const char *const names[] = {"absent", "native", "emulated", "no effect"};
-    return names[state];
-}
 
 /* -EINVAL with a sentence: the spec is wrong. 0 otherwise, whether it can run here or not. */
 static int engines_ask(const char *text, struct engines_answer *answer, struct lab_error *err)
@@ -138,7 +133,7 @@ static void engines_print_caps(const struct engine_ops *ops, const struct engine
     for (unsigned i = 0; i < caps->count; i++) {
         row = grid_row(grid);
         grid_set(grid, row, name, "%s", caps->list[i].name);
-        grid_set(grid, row, state, "%s", engines_state(caps->list[i].state));
+        grid_set(grid, row, state, "%s", record_states[caps->list[i].state]);
         grid_set(grid, row, note, "%s", caps->list[i].note);
     }
     grid_print(grid, stdout, term_columns(stdout), term_colour(stdout));
@@ -230,7 +225,7 @@ static json_t *engines_json_one(const struct engines_answer *answer)
 
     for (unsigned i = 0; answer->here && i < answer->caps.count; i++)
         json_object_set_new(capabilities, answer->caps.list[i].name,
-                            json_pack("{ss so}", "state", engines_state(answer->caps.list[i].state),
+                            json_pack("{ss so}", "state", record_states[answer->caps.list[i].state],
                                       "note", engines_json_text(answer->caps.list[i].note)));
     for (unsigned i = 0; ops->links != NULL && ops->links[i] != NULL; i++)
         json_array_append_new(links, json_string(ops->links[i]));

@@ -220,12 +220,11 @@ int load_start(struct load **out, const struct load_config *config, struct lab_e
 
 void load_describe(struct load *load, Lab__Ready *ready)
 {
-    static const char *const states[] = {"absent", "native", "emulated", "no effect"};
     const struct engine_caps *caps = &load->workers[0].engine->caps;
     struct load_options *options = &load->config.options;
 
     for (unsigned i = 0; i < caps->count; i++)
-        record_add_capability(ready, caps->list[i].name, states[caps->list[i].state],
+        record_add_capability(ready, caps->list[i].name, record_states[caps->list[i].state],
                               caps->list[i].note);
     ready->wait = record_text(caps->spins ? "spin" : "sleep");
     for (const struct option_def *def = load_options; def->name != NULL; def++) {

@@ -18,6 +18,8 @@
 #define TEXT_MAX  4096u
 #define TOTAL_MAX (1ull << 53) /* exact as a double; sums over a thousand stay inside 64 bits */
 
+const char *const record_states[] = {"absent", "native", "emulated", "no effect", NULL};
+
 static void *memory_check(void *memory)
 {
     if (memory == NULL)
@@ -299,7 +301,8 @@ int record_check_ready(const Lab__Ready *ready, struct lab_error *err)
     for (size_t i = 0; i < ready->n_capabilities; i++) {
         const Lab__Capability *c = ready->capabilities[i];
 
-        if (!name_is_sane(c->name) || !text_is_sane(c->state) || !text_is_sane(c->note))
+        if (!name_is_sane(c->name) || !word_is_one_of(c->state, record_states) ||
+            !text_is_sane(c->note))
             return lab_fail(err, EPROTO, "capability %zu of a READY message is not understood", i);
     }
     for (size_t i = 0; i < ready->n_settings; i++) {

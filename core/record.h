@@ -14,6 +14,9 @@
 
 #define RECORD_VERSION 1
 
+/* How a capability stands, in the order of enum cap_state; NULL ends them. */
+extern const char *const record_states[];
+
 /* A heap copy for string fields, made clean as core/text.h has it (NULL: ""): what is built here
  * passes the checks below and can be put into JSON. */
 char *record_text(const char *text);

@@ -43,6 +43,7 @@ struct engine; /* an instance; each engine embeds it first in its own */
 /* A connection's handle: generation in the high half. Never 0. */
 #define ENGINE_CONN_NONE 0ull
 
+/* Said by record_states of core/record.h. */
 enum cap_state {
     CAP_ABSENT,
     CAP_NATIVE,

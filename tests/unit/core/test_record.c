@@ -145,6 +145,9 @@ Test(record, ready)
     back->settings[0]->name[0] = 's';
     back->capabilities[0]->state[0] = '\x1b';
     cr_assert_eq(record_check_ready(back, &err), -EPROTO);
+    back->capabilities[0]->state[0] = 'N';
+    cr_assert_eq(record_check_ready(back, &err), -EPROTO, "another build's word");
+    cr_assert(strstr(err.text, "capability 0"), "%s", err.text);
     back->capabilities[0]->state[0] = 'n';
     cr_assert_eq(record_check_ready(back, &err), 0);
     back->version = 2;
