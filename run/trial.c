@@ -197,6 +197,11 @@ static void trial_blame(struct trial *trial, struct member *member, const char *
              member->is_server ? index : index - trial->servers, (int)member->spawn.pid, how);
 }
 
+static bool has_ready(const struct member *member)
+{
+    return member->ready != NULL;
+}
+
 /* Waits until every member from `first` on `has` what is wanted. */
 static int trial_wait_all(struct trial *trial, size_t first, bool (*has)(const struct member *),
                           uint64_t limit_ns, const char *when)
@@ -207,7 +212,8 @@ static int trial_wait_all(struct trial *trial, size_t first, bool (*has)(const s
             struct member *member = &trial->members[i];
             bool wanted = i >= first && !has(member);
             if (member->failure != NULL || (member->gone && (wanted || member->record == NULL))) {
-                trial_blame(trial, member, when);
+                bool others_start = has == has_ready && has_ready(member);
+                trial_blame(trial, member, others_start ? "while others started" : when);
                 return -ECHILD;
             }
             if (wanted && missing == NULL)
@@ -223,11 +229,6 @@ static int trial_wait_all(struct trial *trial, size_t first, bool (*has)(const s
             return -ETIMEDOUT;
         }
     }
-}
-
-static bool has_ready(const struct member *member)
-{
-    return member->ready != NULL;
 }
 
 static bool has_finished(const struct member *member)

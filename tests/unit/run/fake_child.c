@@ -42,6 +42,8 @@ static void say_ready(void *context, Lab__Ready *ready)
         fputs("cannot go on: no more paper\n", stderr);
         exit(3);
     }
+    if (is("dies-once-ready"))
+        ualarm(100000, 0);
     if (is("refuses")) {
         child_fail(2, "127.0.0.1:1 is taken: choose another");
         exit(2);
@@ -122,6 +124,8 @@ int main(int argc, char **argv)
 
     if (argc == 2 && strcmp(argv[1], "memory") == 0)
         return say_memory();
+    if (!server && strcmp(word, "server-dies-once-ready") == 0)
+        sleep(1); /* the server has gone by then */
     if (strncmp(word, side, strlen(side)) == 0)
         how = word + strlen(side);
     if (is("banner") && write(STDOUT_FILENO, "Welcome! You have mail.\n", 24) < 0)

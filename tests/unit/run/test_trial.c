@@ -154,6 +154,12 @@ Test(trial, a_client_that_dies_before_it_is_ready, .init = setup, .fini = teardo
     expect_failure("client-dies-early", 2, RUN_FAILED, "the client process (0, pid ");
 }
 
+Test(trial, a_server_that_dies_while_clients_start, .init = setup, .fini = teardown)
+{
+    expect_failure("server-dies-once-ready", 2, RUN_FAILED,
+                   "was ended by signal 14 (Alarm clock) while others started");
+}
+
 Test(trial, a_server_that_dies_in_the_window, .init = setup, .fini = teardown)
 {
     expect_failure("server-dies-in-window", 2, RUN_FAILED, "was ended by signal 9");
