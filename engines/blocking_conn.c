@@ -141,6 +141,12 @@ void blocking_receive(struct blocking_engine *e, struct buf *buf, size_t room, u
 
 /* --- sending --- */
 
+static bool blocking_has_unread(struct blocking_engine *e)
+{
+    blocking_syscall(e);
+    return sock_has_unread(e->conn.fd);
+}
+
 /* As epoll_send_failed: the peer's last words are read before the connection ends. */
 static void blocking_send_failed(struct blocking_engine *e, int err)
 {
@@ -148,7 +154,7 @@ static void blocking_send_failed(struct blocking_engine *e, int err)
     bool gone = err == EPIPE || err == ECONNRESET;
     bool later = c->paused || !bufpool_may_lend(e->pool, &c->loans);
 
-    if (!gone || c->closing || c->aborting || c->eof || (later && !sock_has_unread(c->fd))) {
+    if (!gone || c->closing || c->aborting || c->eof || (later && !blocking_has_unread(e))) {
         blocking_end(e, sock_reason(err), err);
         return;
     }
@@ -407,7 +413,8 @@ static void blocking_hung_up(struct blocking_engine *e, short revents)
 {
     struct blocking_conn *c = &e->conn;
 
-    if ((revents & POLLERR) && (c->eof || !sock_has_unread(c->fd))) {
+    if ((revents & POLLERR) && (c->eof || !blocking_has_unread(e))) {
+        blocking_syscall(e);
         int err = sock_error(c->fd);
         if (err != 0) {
             blocking_end(e, sock_reason(err), err);
@@ -486,12 +493,15 @@ int blocking_connect(struct engine *engine, const struct addr *remote, const str
                      void *ctx, uint64_t *conn)
 {
     struct blocking_engine *e = blocking_self(engine);
-    int fd = sock_open(remote, local, &e->config, 0);
+    uint64_t calls = 0;
 
+    int fd = sock_open(remote, local, &e->config, 0, &calls);
+    blocking_count(e, ENGINE_SYSTEM_CALLS, calls);
     if (fd < 0)
         return fd;
     int r = blocking_conn_new(e, fd, BLOCKING_BEGINS, ctx);
     if (r < 0) {
+        blocking_syscall(e);
         close(fd);
         return r;
     }

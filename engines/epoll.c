@@ -334,8 +334,10 @@ void epoll_set_busy_poll(struct epoll_engine *e, int fd)
 {
     int us = epoll_busy_poll_us(&e->options);
 
-    if (us > 0)
-        setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us));
+    if (us == 0)
+        return;
+    epoll_syscall(e);
+    setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us));
 }
 
 void epoll_note_busy_poll(struct epoll_engine *e, int fd)
@@ -346,6 +348,7 @@ void epoll_note_busy_poll(struct epoll_engine *e, int fd)
     if (__builtin_expect(e->options.busy_poll_ns == 0 || e->busy_poll_noted, 1))
         return;
     e->busy_poll_noted = true;
+    epoll_syscall(e);
     getsockopt(fd, SOL_SOCKET, SO_INCOMING_NAPI_ID, &napi_id, &size);
     for (unsigned i = 0; i < e->engine.caps.count && napi_id == 0; i++)
         if (strcmp(e->engine.caps.list[i].name, "busy polling") == 0)

@@ -207,6 +207,12 @@ static bool epoll_reads(const struct epoll_conn *c)
 
 /* --- sending --- */
 
+static bool epoll_has_unread(struct epoll_engine *e, const struct epoll_conn *c)
+{
+    epoll_syscall(e);
+    return sock_has_unread(c->fd);
+}
+
 /*
  * The peer is gone. It may have answered before; that answer is worth more than our failure, so
  * the connection ends when it is read, which may be later: while paused, or at the quota.
@@ -215,7 +221,7 @@ static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int 
 {
     bool gone = err == EPIPE || err == ECONNRESET;
 
-    if (!gone || c->closing || c->aborting || c->eof || (c->deaf && !sock_has_unread(c->fd))) {
+    if (!gone || c->closing || c->aborting || c->eof || (c->deaf && !epoll_has_unread(e, c))) {
         epoll_end(e, c, sock_reason(err), err);
         return;
     }
@@ -473,8 +479,9 @@ static struct epoll_conn *epoll_conn_new(struct epoll_engine *e, int fd, enum ep
     return c;
 }
 
-static int epoll_try_connect(int fd, const struct addr *remote)
+static int epoll_try_connect(struct epoll_engine *e, int fd, const struct addr *remote)
 {
+    epoll_syscall(e);
     return connect(fd, (const struct sockaddr *)&remote->sa, remote->size) < 0 ? -errno : 0;
 }
 
@@ -508,15 +515,15 @@ static void epoll_connect_event(struct epoll_engine *e, struct epoll_conn *c, ui
  */
 static void epoll_hung_up(struct epoll_engine *e, struct epoll_conn *c, uint32_t events)
 {
-    epoll_syscall(e);
-    if ((events & EPOLLERR) && (c->eof || !sock_has_unread(c->fd))) {
-        int err = sock_error(c->fd);
+    if ((events & EPOLLERR) && (c->eof || !epoll_has_unread(e, c))) {
         epoll_syscall(e);
+        int err = sock_error(c->fd);
         if (err != 0) {
             epoll_end(e, c, sock_reason(err), err);
             return;
         }
     }
+    epoll_syscall(e);
     epoll_ctl(e->epfd, EPOLL_CTL_DEL, c->fd, NULL);
     c->armed = EPOLL_UNWATCHED;
 }
@@ -567,8 +574,7 @@ void epoll_retry(struct epoll_engine *e)
         if (c->state == EPOLL_LINGERS) {
             epoll_linger(e, c);
         } else if (c->state == EPOLL_RETRIES) {
-            int r = epoll_try_connect(c->fd, c->remote);
-            epoll_syscall(e);
+            int r = epoll_try_connect(e, c->fd, c->remote);
             if (r == -EAGAIN)
                 continue;
             free(c->remote);
@@ -614,16 +620,19 @@ int epoll_connect(struct engine *engine, const struct addr *remote, const struct
                   void *ctx, uint64_t *conn)
 {
     struct epoll_engine *e = epoll_self(engine);
+    uint64_t calls = 0;
 
     if (e->closing)
         return -ESHUTDOWN;
-    int fd = sock_open(remote, local, &e->config, SOCK_NONBLOCK);
+    int fd = sock_open(remote, local, &e->config, SOCK_NONBLOCK, &calls);
+    epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
     if (fd < 0)
         return fd;
     epoll_set_busy_poll(e, fd);
-    int r = epoll_try_connect(fd, remote);
+    int r = epoll_try_connect(e, fd, remote);
     bool retries = r == -EAGAIN && addr_is_unix(remote);
     if (r < 0 && !retries && sock_connect_failed_here(-r)) {
+        epoll_syscall(e);
         close(fd);
         return r;
     }
@@ -633,6 +642,7 @@ int epoll_connect(struct engine *engine, const struct addr *remote, const struct
         if (c != NULL)
             conns_give(&e->conns, c);
         free(again);
+        epoll_syscall(e);
         close(fd);
         return -ENOMEM;
     }

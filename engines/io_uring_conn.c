@@ -103,14 +103,17 @@ int uring_connect(struct engine *engine, const struct addr *remote, const struct
                   void *ctx, uint64_t *conn)
 {
     struct uring_engine *e = (struct uring_engine *)engine;
+    uint64_t calls = 0;
 
     if (e->closing)
         return -ESHUTDOWN;
-    int fd = sock_open(remote, local, &e->config, 0);
+    int fd = sock_open(remote, local, &e->config, 0, &calls);
+    engine_count(&e->base, ENGINE_SYSTEM_CALLS, calls);
     if (fd < 0)
         return fd;
     struct uring_conn *c = uring_conn_new(e, fd, URING_CONN_CONNECTING, ctx);
     if (c == NULL) {
+        uring_count_call(e);
         close(fd);
         return -ENOMEM;
     }
@@ -407,6 +410,7 @@ static void uring_hold_accepted(struct uring_engine *e, struct uring_listener *l
         unsigned room = l->held_room == 0 ? 16 : l->held_room * 2;
         int *grown = realloc(l->held, room * sizeof(*grown));
         if (grown == NULL) {
+            uring_count_call(e);
             close(fd);
             engine_count(&e->base, ENGINE_ACCEPT_ERRORS, 1);
             return;

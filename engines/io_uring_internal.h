@@ -330,6 +330,12 @@ static inline void uring_mark_dirty(struct uring_engine *e, struct uring_conn *c
     e->dirty.last = c;
 }
 
+static inline bool uring_has_unread(struct uring_engine *e, const struct uring_conn *c)
+{
+    engine_count(&e->base, ENGINE_SYSTEM_CALLS, 1);
+    return sock_has_unread(c->fd);
+}
+
 /* Submission entries that one step of a connection takes at most. */
 #define URING_STEP_ENTRIES 8u
 

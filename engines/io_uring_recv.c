@@ -432,7 +432,7 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
     }
     /* The last words are read, or there are none that could be, later. */
     if (c->send_err != 0 && c->stash == NULL &&
-        (c->recv_ended || ((c->recv_paused || uring_at_quota(e, c)) && !sock_has_unread(c->fd)))) {
+        (c->recv_ended || ((c->recv_paused || uring_at_quota(e, c)) && !uring_has_unread(e, c)))) {
         uring_conn_end(e, c, sock_reason(c->send_err), c->send_err);
         return;
     }

@@ -126,7 +126,7 @@ static void uring_send_failed(struct uring_engine *e, struct uring_conn *c, int 
     if (c->state == URING_CONN_ENDING)
         return;
     if (c->state == URING_CONN_OPEN && gone &&
-        (c->recv_armed || c->stash != NULL || sock_has_unread(c->fd))) {
+        (c->recv_armed || c->stash != NULL || uring_has_unread(e, c))) {
         c->send_err = err;
         c->mute = c->recv_single = true;
         uring_mark_dirty(e, c);

@@ -22,27 +22,31 @@
 
 const char *const sock_links[] = {"lo", "lo6", "unix", "veth", "tap", NULL};
 
-static int sock_set(int fd, int level, int name, int value)
+static int sock_set(int fd, int level, int name, int value, uint64_t *calls)
 {
+    ++*calls;
     return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
 /* The buffers have to be set before listen and connect: the window scale is fixed by them. */
-static int sock_set_options(int fd, int family, const struct engine_config *config)
+static int sock_set_options(int fd, int family, const struct engine_config *config, uint64_t *calls)
 {
     const struct engine_common *common = config->options;
     int r = 0;
 
     if (common->sndbuf != 0)
-        r = sock_set(fd, SOL_SOCKET, SO_SNDBUF, (int)common->sndbuf);
+        r = sock_set(fd, SOL_SOCKET, SO_SNDBUF, (int)common->sndbuf, calls);
     if (r == 0 && common->rcvbuf != 0)
-        r = sock_set(fd, SOL_SOCKET, SO_RCVBUF, (int)common->rcvbuf);
+        r = sock_set(fd, SOL_SOCKET, SO_RCVBUF, (int)common->rcvbuf, calls);
     if (r < 0 || family == AF_UNIX)
         return r;
-    r = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (r == 0 && config->cc != NULL &&
-        setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->cc, (socklen_t)strlen(config->cc)) < 0)
-        r = -errno;
+    r = sock_set(fd, IPPROTO_TCP, TCP_NODELAY, 1, calls);
+    if (r == 0 && config->cc != NULL) {
+        ++*calls;
+        if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->cc, (socklen_t)strlen(config->cc)) <
+            0)
+            r = -errno;
+    }
     return r;
 }
 
@@ -77,10 +81,11 @@ static void sock_probe_buffer(int fd, int option, const char *name, const char *
                               uint64_t asked, struct engine_caps *caps)
 {
     char note[sizeof(caps->list[0].note)];
+    uint64_t uncounted = 0;
     int granted = 0;
     socklen_t size = sizeof(granted);
 
-    if (asked == 0 || sock_set(fd, SOL_SOCKET, option, (int)asked) < 0 ||
+    if (asked == 0 || sock_set(fd, SOL_SOCKET, option, (int)asked, &uncounted) < 0 ||
         getsockopt(fd, SOL_SOCKET, option, &granted, &size) < 0)
         return;
     if ((uint64_t)granted / 2 == asked) {
@@ -193,15 +198,16 @@ static int sock_listen_failed(const struct addr *addr, int code, struct lab_erro
 static int sock_listen_fd(int fd, const struct addr *addr, const struct engine_config *config)
 {
     int family = addr->sa.ss_family;
-    int r = sock_set_options(fd, family, config);
+    uint64_t uncounted = 0; /* before anything is measured */
+    int r = sock_set_options(fd, family, config, &uncounted);
 
     if (r == 0 && family != AF_UNIX)
-        r = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+        r = sock_set(fd, SOL_SOCKET, SO_REUSEADDR, 1, &uncounted);
     if (r == 0 && family != AF_UNIX && config->reuseport)
-        r = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+        r = sock_set(fd, SOL_SOCKET, SO_REUSEPORT, 1, &uncounted);
     /* `[::]:0` and `0.0.0.0:0` are two listeners, whatever the sysctl says. */
     if (r == 0 && family == AF_INET6)
-        r = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+        r = sock_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, &uncounted);
     if (r == 0)
         r = sock_bind(fd, addr);
     /* The kernel cuts the backlog to net.core.somaxconn. */
@@ -255,23 +261,27 @@ void sock_listener_close(struct sock_listener *listener)
 /* --- connecting --- */
 
 int sock_open(const struct addr *remote, const struct addr *local,
-              const struct engine_config *config, int flags)
+              const struct engine_config *config, int flags, uint64_t *calls)
 {
     int family = remote->sa.ss_family;
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
+    ++*calls;
     if (fd < 0)
         return -errno;
-    int r = sock_set_options(fd, family, config);
+    int r = sock_set_options(fd, family, config, calls);
     if (r == 0 && local != NULL && local->size != 0) {
         /* Without it bind() would reserve a port for this address alone, and the host would run
          * out of ports after as many connections as it has, whoever they go to. */
         if (family != AF_UNIX && addr_port(local) == 0)
-            r = sock_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-        if (r == 0 && bind(fd, (const struct sockaddr *)&local->sa, local->size) < 0)
-            r = -errno;
+            r = sock_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1, calls);
+        if (r == 0) {
+            ++*calls;
+            r = bind(fd, (const struct sockaddr *)&local->sa, local->size) < 0 ? -errno : 0;
+        }
     }
     if (r < 0) {
+        ++*calls;
         close(fd);
         return r;
     }

@@ -38,9 +38,10 @@ int sock_listen(struct sock_listener *listener, const struct addr *addr,
 void sock_listener_unlink(struct sock_listener *listener);
 void sock_listener_close(struct sock_listener *listener); /* unlinks its unix path too */
 
-/* A socket with all options, bound to local (NULL: any), to be connected. An fd or -errno. */
+/* A socket with all options, bound to local (NULL: any), to be connected. An fd or -errno. *calls
+ * grows by the system calls made, and so it does below. */
 int sock_open(const struct addr *remote, const struct addr *local,
-              const struct engine_config *config, int flags);
+              const struct engine_config *config, int flags, uint64_t *calls);
 
 /* A failed connect() that is the host's trouble, known at once (no port left, no memory), and not
  * the remote end's. err is positive. */
@@ -51,7 +52,7 @@ bool sock_accept_must_pause(int err);
 /* The pending error of a socket, positive or 0. */
 int sock_error(int fd);
 /* Reads what is there, without waiting, and forgets it; *eof is set when the peer has ended. True
- * if there was anything. *calls grows by the system calls made. */
+ * if there was anything. */
 bool sock_discard(int fd, bool *eof, uint64_t *calls);
 bool sock_has_unread(int fd);
 /*

@@ -15,6 +15,7 @@ TestSuite(sock, .timeout = 10);
 
 static struct engine_common common;
 static struct lab_error err;
+static uint64_t calls;
 static char folder[] = "/tmp/lab-sock-XXXXXX";
 
 static struct engine_config config_make(void)
@@ -65,7 +66,7 @@ Test(sock, options_are_set_on_listeners_and_connecting_sockets)
     config.cc = "reno";
     cr_assert_eq(sock_listen(&listener, &any, &config, 0, &err), 0, "%s", err.text);
     cr_assert_neq(addr_port(&listener.bound), 0);
-    int fd = sock_open(&listener.bound, NULL, &config, 0);
+    int fd = sock_open(&listener.bound, NULL, &config, 0, &calls);
     cr_assert_geq(fd, 0);
     cr_assert_eq(connect(fd, (struct sockaddr *)&listener.bound.sa, listener.bound.size), 0);
     int accepted = accept(listener.fd, NULL, NULL);
@@ -153,7 +154,7 @@ Test(sock, abstract_unix_sockets_leave_nothing)
     snprintf(text, sizeof(text), "unix:@lab-test-%d", getpid());
     struct addr abstract = address(text);
     cr_assert_eq(sock_listen(&listener, &abstract, &config, 0, &err), 0, "%s", err.text);
-    int fd = sock_open(&abstract, NULL, &config, 0);
+    int fd = sock_open(&abstract, NULL, &config, 0, &calls);
     cr_assert_eq(connect(fd, (struct sockaddr *)&abstract.sa, abstract.size), 0);
     close(fd);
     sock_listener_close(&listener);
@@ -166,7 +167,7 @@ Test(sock, many_connections_share_a_local_address)
     struct addr any = address("127.0.0.1:0"), local = address("127.0.0.2:0");
 
     cr_assert_eq(sock_listen(&listener, &any, &config, 0, &err), 0);
-    int fd = sock_open(&listener.bound, &local, &config, 0);
+    int fd = sock_open(&listener.bound, &local, &config, 0, &calls);
     cr_assert_geq(fd, 0);
     struct addr name = {.size = sizeof(name.sa)};
     cr_assert_eq(getsockname(fd, (struct sockaddr *)&name.sa, &name.size), 0);
