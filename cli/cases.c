@@ -22,12 +22,16 @@
 
 #define CASES_AXES_MAX 64
 
-struct cases_axis {
-    const char *name;
-    char **values; /* NULL-terminated; a value is NULL-text "" only if it was typed so */
-    size_t count;
-    bool bare;        /* given without a value: a switch */
+struct cases_value {
+    char *text;
     char context[80]; /* goes before the name in an error */
+};
+
+struct cases_axis {
+    const char *name; /* of the option's row, however it was written */
+    struct cases_value *values;
+    size_t count;
+    bool bare; /* given without a value: a switch */
 };
 
 /* One section's layers, joined. */
@@ -37,6 +41,9 @@ struct cases_axes {
 };
 
 struct cases_plan {
+    const struct args *args;
+    const struct job *job;             /* NULL: there is none */
+    const struct job_section *section; /* of the job, whose cases are made; or [global] */
     const struct run_options *options;
     struct run_result *result;
     struct lab_error *err;
@@ -61,21 +68,20 @@ void cases_tables(const struct option_def **tables)
     tables[count] = NULL;
 }
 
-static bool cases_any_workload_knows(const char *name)
+/* The row of an option that each case has for itself; NULL: it is none. */
+static const struct option_def *cases_option(const char *name)
 {
-    for (unsigned i = 0; client_workloads[i] != NULL; i++)
-        if (option_find(client_workloads[i]->options, name) != NULL)
-            return true;
-    for (unsigned i = 0; server_workloads[i] != NULL; i++)
-        if (option_find(server_workloads[i]->options, name) != NULL)
-            return true;
-    return false;
-}
+    const struct option_def *def = option_find(case_options, name);
 
-static bool cases_is_of_a_case(const char *name)
-{
-    return option_find(case_options, name) != NULL || option_find(load_options, name) != NULL ||
-           option_find(serve_options, name) != NULL || cases_any_workload_knows(name);
+    if (def == NULL)
+        def = option_find(load_options, name);
+    if (def == NULL)
+        def = option_find(serve_options, name);
+    for (unsigned i = 0; def == NULL && client_workloads[i] != NULL; i++)
+        def = option_find(client_workloads[i]->options, name);
+    for (unsigned i = 0; def == NULL && server_workloads[i] != NULL; i++)
+        def = option_find(server_workloads[i]->options, name);
+    return def;
 }
 
 static int cases_unknown(const struct job *job, const struct job_pair *pair, struct lab_error *err)
@@ -95,6 +101,77 @@ static int cases_unknown(const struct job *job, const struct job_pair *pair, str
     return CLI_USAGE;
 }
 
+/* --- where it was said --- */
+
+static void cases_context(const struct job *job, unsigned line, char context[80])
+{
+    snprintf(context, 80, "%.60s:%u: ", job->path, line);
+}
+
+static const struct job_pair *cases_pair(const struct job_section *section, const char *name)
+{
+    const struct option_def *def = cases_option(name), *run = option_find(run_options, name);
+
+    for (size_t i = 0; section != NULL && i < section->count; i++) {
+        const char *other = section->pairs[i].name;
+        if ((def != NULL && cases_option(other) == def) ||
+            (run != NULL && option_find(run_options, other) == run))
+            return &section->pairs[i];
+    }
+    return NULL;
+}
+
+/* Of an option that only sections have: where, if that is one place. */
+static const struct job_pair *cases_only_pair(const struct job *job, const char *name)
+{
+    const struct job_pair *only = NULL;
+
+    for (size_t i = 0; i < job->count; i++) {
+        const struct job_pair *pair = cases_pair(&job->sections[i], name);
+        if (pair != NULL && only != NULL)
+            return NULL;
+        only = pair != NULL ? pair : only;
+    }
+    return only;
+}
+
+/* The pair of the option whose name an error begins with; NULL: none, or it was typed. */
+static const struct job_pair *cases_blamed(const struct args *args, const struct job *job,
+                                           const struct job_section *section, const char *text)
+{
+    char name[64];
+    bool typed;
+
+    if (strncmp(text, "--", 2) != 0)
+        return NULL;
+    size_t size = strspn(text + 2, "abcdefghijklmnopqrstuvwxyz-");
+    snprintf(name, sizeof(name), "%.*s", (int)size, text + 2);
+    args_value(args, name, &typed);
+    if (typed || (strcmp(name, "server") == 0 && args->words_count > 1))
+        return NULL;
+    const struct job_pair *pair = cases_pair(section, name);
+    if (pair == NULL)
+        pair = cases_pair(&job->global, name);
+    return pair == NULL && section == NULL ? cases_only_pair(job, name) : pair;
+}
+
+void cases_blame(const struct args *args, const struct job *job, const struct job_section *section,
+                 struct lab_error *err)
+{
+    const struct lab_error why = *err;
+    char context[80];
+
+    if (job == NULL)
+        return;
+    const struct job_pair *pair = cases_blamed(args, job, section, why.text);
+    if (pair != NULL)
+        cases_context(job, pair->line, context);
+    if (pair != NULL)
+        lab_fail(err, EINVAL, "%s%s", context, why.text);
+    else if (section != NULL)
+        lab_fail(err, EINVAL, "%.60s: [%s]: %s", job->path, section->name, why.text);
+}
+
 /* --- options of the whole run --- */
 
 static int cases_job_run_option(const struct args *args, const struct job *job,
@@ -106,12 +183,12 @@ static int cases_job_run_option(const struct args *args, const struct job *job,
     bool typed;
 
     if (def == NULL)
-        return cases_is_of_a_case(pair->name) ? CLI_OK : cases_unknown(job, pair, err);
-    args_value(args, pair->name, &typed);
+        return cases_option(pair->name) != NULL ? CLI_OK : cases_unknown(job, pair, err);
+    args_value(args, def->name, &typed);
     if (typed)
         return CLI_OK;
-    snprintf(context, sizeof(context), "%.60s:%u: ", job->path, pair->line);
-    if (strcmp(pair->name, "job") == 0 || strcmp(pair->name, "section") == 0) {
+    cases_context(job, pair->line, context);
+    if (strcmp(def->name, "job") == 0 || strcmp(def->name, "section") == 0) {
         lab_fail(err, EINVAL, "%s'%s' is for the command line", context, pair->name);
         return CLI_USAGE;
     }
@@ -123,7 +200,7 @@ static int cases_job_section(const struct job *job, const struct job_section *se
 {
     for (size_t i = 0; i < section->count; i++) {
         const struct job_pair *pair = &section->pairs[i];
-        if (cases_is_of_a_case(pair->name))
+        if (cases_option(pair->name) != NULL)
             continue;
         if (option_find(run_options, pair->name) == NULL)
             return cases_unknown(job, pair, err);
@@ -134,18 +211,55 @@ static int cases_job_section(const struct job *job, const struct job_section *se
     return CLI_OK;
 }
 
+/* Engines add up within a layer (-e epoll -e io_uring), of all else the last one counts. */
+static const char *const cases_adding[] = {"engine", "server-engine"};
+#define CASES_ADDING (sizeof(cases_adding) / sizeof(*cases_adding))
+
+static bool cases_may_repeat(const struct option_def *def)
+{
+    bool may = def->type == OPTION_CUSTOM;
+
+    for (size_t i = 0; i < CASES_ADDING && !may; i++)
+        may = strcmp(def->name, cases_adding[i]) == 0;
+    return may;
+}
+
+/* A name is in a section once, but for those that the command line takes several times too. */
+static int cases_job_once(const struct job *job, const struct job_section *section,
+                          struct lab_error *err)
+{
+    for (size_t i = 0; i < section->count; i++) {
+        const struct job_pair *pair = &section->pairs[i];
+        const struct option_def *def = cases_option(pair->name);
+        const struct job_pair *first = cases_pair(section, pair->name);
+        if (def == NULL)
+            def = option_find(run_options, pair->name);
+        if (def == NULL || first == pair || cases_may_repeat(def))
+            continue;
+        lab_fail(err, EINVAL, "%s:%u: '%s' is in line %u already: one of the two has to go",
+                 job->path, pair->line, pair->name, first->line);
+        return CLI_USAGE;
+    }
+    return CLI_OK;
+}
+
 int cases_run_options(const struct args *args, const struct job *job, struct run_options *options,
                       struct lab_error *err)
 {
     option_defaults(run_options, options);
     options->seed = UINT64_MAX;
+    int r = job == NULL ? CLI_OK : cases_job_once(job, &job->global, err);
+    for (size_t i = 0; r == CLI_OK && job != NULL && i < job->count; i++)
+        r = cases_job_once(job, &job->sections[i], err);
+    if (r != CLI_OK)
+        return r;
     for (size_t i = 0; job != NULL && i < job->global.count; i++) {
-        int r = cases_job_run_option(args, job, &job->global.pairs[i], options, err);
+        r = cases_job_run_option(args, job, &job->global.pairs[i], options, err);
         if (r != CLI_OK)
             return r;
     }
     for (size_t i = 0; job != NULL && i < job->count; i++) {
-        int r = cases_job_section(job, &job->sections[i], err);
+        r = cases_job_section(job, &job->sections[i], err);
         if (r != CLI_OK)
             return r;
     }
@@ -174,26 +288,28 @@ static struct cases_axis *cases_axis_find(struct cases_axes *axes, const char *n
     return NULL;
 }
 
-static void cases_axis_add(struct cases_axis *axis, const char *from, size_t size)
+static void cases_axis_add(struct cases_axis *axis, const char *from, size_t size,
+                           const char *context)
 {
     while (size > 0 && isspace((unsigned char)*from))
         from++, size--;
     while (size > 0 && isspace((unsigned char)from[size - 1]))
         size--;
-    axis->values = cases_memory(realloc(axis->values, (axis->count + 2) * sizeof(char *)));
-    axis->values[axis->count++] = cases_memory(strndup(from, size));
-    axis->values[axis->count] = NULL;
+    axis->values = cases_memory(realloc(axis->values, (axis->count + 1) * sizeof(*axis->values)));
+    struct cases_value *value = &axis->values[axis->count++];
+    value->text = cases_memory(strndup(from, size));
+    snprintf(value->context, sizeof(value->context), "%s", context);
 }
 
 /* Commas part the values; between engine specs and links only where a new one begins. */
-static void cases_axis_split(struct cases_axis *axis, const char *text)
+static void cases_axis_split(struct cases_axis *axis, const char *text, const char *context)
 {
     bool specs = strcmp(axis->name, "engine") == 0 || strcmp(axis->name, "server-engine") == 0;
     bool links = strcmp(axis->name, "link") == 0;
 
     for (;;) {
         size_t size = specs ? specs_length(text) : links ? link_length(text) : strcspn(text, ",");
-        cases_axis_add(axis, text, size);
+        cases_axis_add(axis, text, size, context);
         if (text[size] == '\0')
             return;
         text += size + 1;
@@ -214,15 +330,14 @@ static int cases_axis_set(struct cases_plan *plan, const char *name, const char 
         *axis = (struct cases_axis){.name = name};
     } else if (!append) {
         for (size_t i = 0; i < axis->count; i++)
-            free(axis->values[i]);
+            free(axis->values[i].text);
         axis->count = 0;
     }
     axis->bare = value == NULL;
-    snprintf(axis->context, sizeof(axis->context), "%s", context);
     if (value == NULL)
-        cases_axis_add(axis, "", 0);
+        cases_axis_add(axis, "", 0, context);
     else
-        cases_axis_split(axis, value);
+        cases_axis_split(axis, value, context);
     return CLI_OK;
 }
 
@@ -230,7 +345,7 @@ static void cases_axes_free(struct cases_axes *axes)
 {
     for (size_t i = 0; i < axes->count; i++) {
         for (size_t v = 0; v < axes->list[i].count; v++)
-            free(axes->list[i].values[v]);
+            free(axes->list[i].values[v].text);
         free(axes->list[i].values);
     }
     axes->count = 0;
@@ -239,44 +354,52 @@ static void cases_axes_free(struct cases_axes *axes)
 static void cases_axis_drop(struct cases_axes *axes, struct cases_axis *axis)
 {
     for (size_t v = 0; v < axis->count; v++)
-        free(axis->values[v]);
+        free(axis->values[v].text);
     free(axis->values);
     *axis = axes->list[--axes->count];
 }
 
-static int cases_axes_job(struct cases_plan *plan, const struct job *job,
-                          const struct job_section *section)
+/* Whether the value goes with those that the layer has of that name; added: which it has. */
+static bool cases_appends(const char *name, bool added[CASES_ADDING])
 {
+    for (size_t i = 0; i < CASES_ADDING; i++) {
+        if (strcmp(name, cases_adding[i]) == 0) {
+            bool again = added[i];
+            added[i] = true;
+            return again;
+        }
+    }
+    return false;
+}
+
+static int cases_axes_job(struct cases_plan *plan, const struct job_section *section)
+{
+    bool added[CASES_ADDING] = {false};
+
     for (size_t i = 0; i < section->count; i++) {
         const struct job_pair *pair = &section->pairs[i];
+        const struct option_def *def = cases_option(pair->name);
         char context[80];
-        if (!cases_is_of_a_case(pair->name))
+        if (def == NULL)
             continue;
-        snprintf(context, sizeof(context), "%.60s:%u: ", job->path, pair->line);
-        int r = cases_axis_set(plan, pair->name, pair->value, context, false);
+        cases_context(plan->job, pair->line, context);
+        int r =
+            cases_axis_set(plan, def->name, pair->value, context, cases_appends(def->name, added));
         if (r != CLI_OK)
             return r;
     }
     return CLI_OK;
 }
 
-/* Engines add up (-e epoll -e io_uring), of all else the last one counts. */
 static int cases_axes_args(struct cases_plan *plan, const struct args *args)
 {
-    bool engines[2] = {false, false};
+    bool added[CASES_ADDING] = {false};
 
     for (size_t i = 0; i < args->given_count; i++) {
         const char *name = args->given[i].name;
-        bool append = false;
-        if (!cases_is_of_a_case(name))
+        if (cases_option(name) == NULL)
             continue;
-        for (unsigned k = 0; k < 2; k++) {
-            if (strcmp(name, k == 0 ? "engine" : "server-engine") == 0) {
-                append = engines[k];
-                engines[k] = true;
-            }
-        }
-        int r = cases_axis_set(plan, name, args->given[i].value, "--", append);
+        int r = cases_axis_set(plan, name, args->given[i].value, "--", cases_appends(name, added));
         if (r != CLI_OK)
             return r;
     }
@@ -335,26 +458,27 @@ static int cases_axes_sweep(struct cases_plan *plan)
 
     if (sweep == NULL)
         return CLI_OK;
-    client =
-        workload == NULL || workload->count != 1 ? NULL : client_workload_find(workload->values[0]);
+    client = workload == NULL || workload->count != 1
+                 ? NULL
+                 : client_workload_find(workload->values[0].text);
     for (unsigned i = 0; client != NULL && client->sweeps != NULL && client->sweeps[i].name != NULL;
          i++) {
         const struct load_sweep *known = &client->sweeps[i];
         snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i == 0 ? "" : ", ",
                  known->name);
-        if (sweep->count != 1 || strcmp(known->name, sweep->values[0]) != 0)
+        if (sweep->count != 1 || strcmp(known->name, sweep->values[0].text) != 0)
             continue;
         if (cases_axis_find(&plan->axes, known->option) != NULL) {
             lab_fail(plan->err, EINVAL, "%ssweep %s stands for %s: leave one of them out",
-                     sweep->context, known->name, known->option);
+                     sweep->values[0].context, known->name, known->option);
             return CLI_USAGE;
         }
-        snprintf(context, sizeof(context), "%s", sweep->context);
+        snprintf(context, sizeof(context), "%s", sweep->values[0].context);
         cases_axis_drop(&plan->axes, sweep);
         return cases_axis_set(plan, known->option, known->values, context, false);
     }
-    lab_fail(plan->err, EINVAL, "%ssweep: '%s' is no sweep of %s%s%s", sweep->context,
-             sweep->values[0], client == NULL ? "all workloads: name one" : client->name,
+    lab_fail(plan->err, EINVAL, "%ssweep: '%s' is no sweep of %s%s%s", sweep->values[0].context,
+             sweep->values[0].text, client == NULL ? "all workloads: name one" : client->name,
              names[0] == '\0' ? "" : "; it knows: ", names);
     return CLI_USAGE;
 }
@@ -413,14 +537,13 @@ static void cases_case_free(struct run_case *c)
     run_result_free(&one);
 }
 
-static int cases_add(struct cases_plan *plan, const struct draft *draft,
-                     const struct cases_axis *axis, const char *engine, bool named)
+static int cases_add(struct cases_plan *plan, const struct draft *draft, const char *engine,
+                     bool named)
 {
     struct run_result *result = plan->result;
     struct run_case c = {0};
-    bool typed = strcmp(axis->context, "--") == 0;
 
-    int r = draft_case(draft, engine, typed ? "--engine: " : axis->context, &c, plan->err);
+    int r = draft_case(draft, engine, &c, plan->err);
     if (r == CLI_OK && c.status != RUN_RAN && named && !plan->options->skip_unavailable) {
         lab_fail(plan->err, ENOSYS, "%s cannot run here: %s", c.label, c.reason);
         r = CLI_UNAVAILABLE;
@@ -440,13 +563,12 @@ static int cases_add(struct cases_plan *plan, const struct draft *draft,
     return r;
 }
 
-static int cases_add_all(struct cases_plan *plan, const struct draft *draft,
-                         const struct cases_axis *axis)
+static int cases_add_all(struct cases_plan *plan, const struct draft *draft)
 {
     for (unsigned i = 0; engine_registry[i] != NULL; i++) {
         if (engine_registry[i]->flags & ENGINE_FOR_TESTS)
             continue;
-        int r = cases_add(plan, draft, axis, engine_registry[i]->name, false);
+        int r = cases_add(plan, draft, engine_registry[i]->name, false);
         if (r != CLI_OK)
             return r;
     }
@@ -456,14 +578,14 @@ static int cases_add_all(struct cases_plan *plan, const struct draft *draft,
 /* With all workloads, an option is for those that know it; with one that was named, it is a
  * mistake. */
 static int cases_set(struct cases_plan *plan, struct draft *draft, const struct cases_axis *axis,
-                     const char *value)
+                     const struct cases_value *value)
 {
     bool known;
 
-    int r =
-        draft_set(draft, axis->name, axis->bare ? NULL : value, axis->context, &known, plan->err);
+    int r = draft_set(draft, axis->name, axis->bare ? NULL : value->text, value->context, &known,
+                      plan->err);
     if (r == CLI_OK && !known && plan->workload_named) {
-        lab_fail(plan->err, EINVAL, "%s%s is not an option of %s: leave it out", axis->context,
+        lab_fail(plan->err, EINVAL, "%s%s is not an option of %s: leave it out", value->context,
                  axis->name, draft->client->name);
         r = CLI_USAGE;
     }
@@ -483,22 +605,25 @@ static int cases_check_server(const struct cases_plan *plan, const struct draft 
 static int cases_combination(struct cases_plan *plan, const size_t *at)
 {
     const struct cases_axes *axes = &plan->axes;
-    const struct cases_axis *workload = &axes->list[0], *engine = &axes->list[axes->count - 1];
+    const struct cases_value *workload = &axes->list[0].values[at[0]];
+    const char *engine = axes->list[axes->count - 1].values[at[axes->count - 1]].text;
     struct draft draft;
 
-    int r = draft_begin(&draft, workload->values[at[0]], workload->context, plan->err);
+    int r = draft_begin(&draft, workload->text, workload->context, plan->err);
     if (r != CLI_OK)
         return r;
     for (size_t i = 0; i < axes->count && r == CLI_OK; i++)
-        r = cases_set(plan, &draft, &axes->list[i], axes->list[i].values[at[i]]);
-    if (r == CLI_OK)
+        r = cases_set(plan, &draft, &axes->list[i], &axes->list[i].values[at[i]]);
+    if (r == CLI_OK) {
         r = draft_check(&draft, plan->err);
-    if (r == CLI_OK)
-        r = cases_check_server(plan, &draft);
-    const char *spec = engine->values[at[axes->count - 1]];
-    if (r == CLI_OK)
-        r = strcmp(spec, "all") == 0 ? cases_add_all(plan, &draft, engine)
-                                     : cases_add(plan, &draft, engine, spec, true);
+        if (r == CLI_OK)
+            r = cases_check_server(plan, &draft);
+        if (r == CLI_OK)
+            r = strcmp(engine, "all") == 0 ? cases_add_all(plan, &draft)
+                                           : cases_add(plan, &draft, engine, true);
+        if (r != CLI_OK) /* what options ask together has no line of its own */
+            cases_blame(plan->args, plan->job, plan->section, plan->err);
+    }
     draft_free(&draft);
     return r;
 }
@@ -584,17 +709,20 @@ static int cases_sections_check(const struct job *job, const struct run_options 
 int cases_plan(const struct args *args, const struct job *job, const struct run_options *options,
                struct run_result *result, struct lab_error *err)
 {
-    struct cases_plan plan = {.options = options, .result = result, .err = err};
+    struct cases_plan plan = {
+        .args = args, .job = job, .options = options, .result = result, .err = err};
     size_t sections = job == NULL || job->count == 0 ? 1 : job->count;
     int r = cases_sections_check(job, options, err);
 
     for (size_t i = 0; i < sections && r == CLI_OK; i++) {
         if (job != NULL && job->count > 0 && !cases_section_wanted(options, &job->sections[i]))
             continue;
-        if (job != NULL)
-            r = cases_axes_job(&plan, job, &job->global);
+        if (job != NULL) {
+            plan.section = job->count > 0 ? &job->sections[i] : &job->global;
+            r = cases_axes_job(&plan, &job->global);
+        }
         if (r == CLI_OK && job != NULL && job->count > 0)
-            r = cases_axes_job(&plan, job, &job->sections[i]);
+            r = cases_axes_job(&plan, plan.section);
         if (r == CLI_OK)
             r = cases_axes_args(&plan, args);
         if (r == CLI_OK)

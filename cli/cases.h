@@ -25,4 +25,9 @@ int cases_run_options(const struct args *args, const struct job *job, struct run
 int cases_plan(const struct args *args, const struct job *job, const struct run_options *options,
                struct run_result *result, struct lab_error *err);
 
+/* Puts in front of a sentence what of the job file it is about: the line of the option that it
+ * begins with, unless that was typed; else the section (NULL: any). job may be NULL. */
+void cases_blame(const struct args *args, const struct job *job, const struct job_section *section,
+                 struct lab_error *err);
+
 #endif

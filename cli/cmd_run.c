@@ -134,6 +134,28 @@ static void run_timeout_fill(struct run_command *command)
     }
 }
 
+/* What can be told once all cases are known. */
+static int run_check_plan(struct run_command *command, struct lab_error *err)
+{
+    int r = run_reference(command, err);
+
+    if (r == CLI_OK)
+        r = preflight_started(&command->result, &command->options, err);
+    if (r == CLI_OK)
+        r = preflight_servers(&command->result, command->options.client_via.count > 0, err);
+    if (r == CLI_OK && command->options.server_via[0] == '\0')
+        r = preflight_listen(&command->result, err);
+    return r;
+}
+
+/* A sentence about an option says where the job file has it. */
+static int run_blamed(const struct run_command *command, int exit_code, struct lab_error *err)
+{
+    if (exit_code != CLI_OK && command->has_job)
+        cases_blame(&command->args, &command->job, NULL, err);
+    return exit_code;
+}
+
 /* From argv to a plan that can be run. */
 static int run_prepare(struct run_command *command, struct lab_error *err)
 {
@@ -148,19 +170,13 @@ static int run_prepare(struct run_command *command, struct lab_error *err)
     const struct job *file = command->has_job ? &command->job : NULL;
     r = cases_run_options(&command->args, file, &command->options, err);
     if (r == CLI_OK)
-        r = preflight_run(&command->options, err);
+        r = run_blamed(command, preflight_run(&command->options, err), err);
     if (r == CLI_OK)
         run_settings_fill(command);
     if (r == CLI_OK)
         r = cases_plan(&command->args, file, &command->options, &command->result, err);
     if (r == CLI_OK)
-        r = run_reference(command, err);
-    if (r == CLI_OK)
-        r = preflight_started(&command->result, &command->options, err);
-    if (r == CLI_OK)
-        r = preflight_servers(&command->result, command->options.client_via.count > 0, err);
-    if (r == CLI_OK && command->options.server_via[0] == '\0')
-        r = preflight_listen(&command->result, err);
+        r = run_blamed(command, run_check_plan(command, err), err);
     if (r == CLI_OK)
         run_timeout_fill(command);
     if (r == CLI_OK && command->options.json[0] != '\0' &&

@@ -83,6 +83,37 @@ int draft_option_set(const struct option_def *def, void *into, const char *value
     return CLI_USAGE;
 }
 
+static int draft_spec(const char *text, struct lab_error *why)
+{
+    struct engine_spec spec = {0};
+    int r = specs_parse(text, &spec, why);
+
+    engine_spec_free(&spec);
+    return r == -ENOSYS ? 0 : r; /* that it is not built is no mistake in it */
+}
+
+/* A value with a grammar of its own is read where it is known who said it. */
+static int draft_read(struct draft *draft, const char *name, const char *context,
+                      struct lab_error *err)
+{
+    const struct case_options *options = &draft->options;
+    struct lab_error why;
+    char typed[64];
+    int r = 0;
+
+    if (strcmp(name, "link") == 0)
+        r = link_parse(options->link, LINK_CLIENT, &draft->link, &why);
+    else if (strcmp(name, "engine") == 0 && strcmp(options->engine, "all") != 0)
+        r = draft_spec(options->engine, &why);
+    else if (strcmp(name, "server-engine") == 0)
+        r = draft_spec(options->server_engine, &why);
+    if (r == 0)
+        return CLI_OK;
+    snprintf(typed, sizeof(typed), "--%s: ", name);
+    lab_fail(err, EINVAL, "%s%s", strcmp(context, "--") == 0 ? typed : context, why.text);
+    return CLI_USAGE;
+}
+
 int draft_set(struct draft *draft, const char *name, const char *value, const char *context,
               bool *known, struct lab_error *err)
 {
@@ -115,7 +146,7 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
         draft->duration_given = true;
     if (strcmp(name, "warmup") == 0)
         draft->warmup_given = draft->options.warmup_ns > 0;
-    return CLI_OK;
+    return draft_read(draft, name, context, err);
 }
 
 /* What the options ask of the load together; NULL if that is possible. */
@@ -173,13 +204,6 @@ int draft_check(struct draft *draft, struct lab_error *err)
 
     if (load->connections == 0)
         load->connections = draft->client->connections;
-    if (draft->options.link[0] != '\0') {
-        struct lab_error why;
-        if (link_parse(draft->options.link, LINK_CLIENT, &draft->link, &why) < 0) {
-            lab_fail(err, EINVAL, "--link: %s", why.text);
-            return CLI_USAGE;
-        }
-    }
     if (draft->client->check(draft->client_options, load, err) < 0)
         return CLI_USAGE;
     if (load->depth == 0)
@@ -366,8 +390,8 @@ static void draft_probe(const struct draft *draft, struct draft_engine *engine,
         draft_cannot(c, RUN_CANNOT_RUN, ops->name, why.text);
 }
 
-static int draft_engine(const char *text, const char *context, struct draft_engine *engine,
-                        struct run_case *c, struct lab_error *err)
+static int draft_engine(const char *text, struct draft_engine *engine, struct run_case *c,
+                        struct lab_error *err)
 {
     struct lab_error why;
 
@@ -375,7 +399,7 @@ static int draft_engine(const char *text, const char *context, struct draft_engi
     if (r == -ENOSYS) {
         draft_cannot(c, RUN_NOT_BUILT, engine->spec.ops->name, why.text);
     } else if (r < 0) {
-        lab_fail(err, EINVAL, "%s%s", context, why.text);
+        lab_fail(err, EINVAL, "%s", why.text);
         return CLI_USAGE;
     }
     engine->text = draft_memory(strdup(engine->spec.text[0] != '\0' ? engine->spec.text : text));
@@ -383,17 +407,15 @@ static int draft_engine(const char *text, const char *context, struct draft_engi
 }
 
 /* Both ends' engines, and which of their specs is the case's. */
-static int draft_engines(const struct draft *draft, const char *text, const char *context,
-                         struct draft_engine *client, struct draft_engine *server,
-                         struct run_case *c, struct lab_error *err)
+static int draft_engines(const struct draft *draft, const char *text, struct draft_engine *client,
+                         struct draft_engine *server, struct run_case *c, struct lab_error *err)
 {
     const struct case_options *options = &draft->options;
     bool differs = options->server_engine[0] != '\0';
 
-    int r = draft_engine(text, context, client, c, err);
+    int r = draft_engine(text, client, c, err);
     if (r == CLI_OK && options->server[0] == '\0')
-        r = draft_engine(differs ? options->server_engine : text,
-                         differs ? "--server-engine: " : context, server, c, err);
+        r = draft_engine(differs ? options->server_engine : text, server, c, err);
     if (r != CLI_OK)
         return r;
     c->client_spec = draft_memory(strdup(client->text));
@@ -592,8 +614,8 @@ static int draft_link(const struct draft *draft, const struct draft_engine *clie
     return CLI_OK;
 }
 
-int draft_case(const struct draft *draft, const char *engine, const char *context,
-               struct run_case *c, struct lab_error *err)
+int draft_case(const struct draft *draft, const char *engine, struct run_case *c,
+               struct lab_error *err)
 {
     const struct load_options *load = &draft->load;
     struct draft_engine client = {0}, server = {0};
@@ -602,7 +624,7 @@ int draft_case(const struct draft *draft, const char *engine, const char *contex
     c->workload = draft_memory(strdup(draft->client->name));
     c->unused = draft->server->unused;
     c->vs_reference = __builtin_nan("");
-    int r = draft_engines(draft, engine, context, &client, &server, c, err);
+    int r = draft_engines(draft, engine, &client, &server, c, err);
     if (r == CLI_OK) {
         draft_link_choose(draft, &client, &server, &link);
         r = draft_ask(draft, &client, &server, &link, c, err);

@@ -40,10 +40,10 @@ int draft_set(struct draft *draft, const char *name, const char *value, const ch
 /* Completes the options, and refuses what does not go together. */
 int draft_check(struct draft *draft, struct lab_error *err);
 
-/* Fills the zeroed *c for an engine. That the engine cannot run here is no error: c->status and
- * c->reason say so. c is to be freed in any case. */
-int draft_case(const struct draft *draft, const char *engine, const char *context,
-               struct run_case *c, struct lab_error *err);
+/* Fills the zeroed *c for an engine, whose spec draft_set() has seen. That the engine cannot run
+ * here is no error: c->status and c->reason say so. c is to be freed in any case. */
+int draft_case(const struct draft *draft, const char *engine, struct run_case *c,
+               struct lab_error *err);
 
 /* Appends ";name=value" to the case's key. */
 void draft_key_add(char **key, const char *name, const char *value);

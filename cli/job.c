@@ -27,6 +27,7 @@ struct job_reader {
     int result;
     struct job_section *section; /* NULL before the first heading */
     bool named;                  /* this section has had a name: indented lines go on with it */
+    bool goes_on;                /* the present line does so */
     bool any_global;
 };
 
@@ -123,8 +124,11 @@ static char *job_line(char *out, int room, void *stream)
         job_fail(reader, reader->line, "not a text file: it has a zero byte");
         return NULL;
     }
-    size_t indent = strspn(out, " \t");
-    if (out[indent] == '[' && (indent == 0 || !reader->named))
+    size_t indent = 0;
+    while (isspace((unsigned char)out[indent]))
+        indent++;
+    reader->goes_on = indent > 0 && reader->named;
+    if (out[indent] == '[' && !reader->goes_on)
         job_heading(reader, out);
     return reader->result == 0 ? out : NULL;
 }
@@ -147,24 +151,15 @@ static bool job_continue(struct job_pair *pair, const char *value)
 static int job_take(struct job_reader *reader, const char *name, const char *value)
 {
     struct job_section *section = reader->section;
-    char text[160];
 
     if (section == NULL)
         return job_fail(reader, reader->line,
                         "an option before the first heading: put it under [global]");
-    /* libinih repeats the name for a line that goes on; a second line of the same name does
-     * look the same, and is taken for the same. */
-    if (section->count > 0 && strcmp(section->pairs[section->count - 1].name, name) == 0)
+    /* libinih repeats the name for a line that goes on: a second line of that name looks alike. */
+    if (reader->goes_on && section->count > 0)
         return job_continue(&section->pairs[section->count - 1], value)
                    ? 0
                    : job_fail(reader, reader->line, "no memory");
-    for (size_t i = 0; i < section->count; i++) {
-        if (strcmp(section->pairs[i].name, name) == 0) {
-            snprintf(text, sizeof(text), "'%s' is in line %u already: one of the two has to go",
-                     name, section->pairs[i].line);
-            return job_fail(reader, reader->line, text);
-        }
-    }
     if (section->count == JOB_PAIRS_MAX)
         return job_fail(reader, reader->line, "too many options in a section (at most 256)");
     struct job_pair *grown = realloc(section->pairs, (section->count + 1) * sizeof(*grown));

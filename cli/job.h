@@ -1,7 +1,8 @@
 /*
  * Job files: INI, read by libinih. [global] holds what is common, each other section is a case;
  * names are `lab run`'s long options. What may differ between cases takes a list, separated by
- * commas, and every combination becomes a case. A value goes on in lines that are indented.
+ * commas, and every combination becomes a case. A value goes on in lines that are indented; a
+ * name that stands there twice is two pairs, for whoever asks to take or to refuse.
  *
  *     [global]
  *     engine = epoll, io_uring

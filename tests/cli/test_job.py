@@ -42,6 +42,20 @@ class Job(LabCase):
             "run", "--job", self.job(text), "--section", "c", says="no section 'c'"
         )
 
+    def test_what_the_command_line_takes_twice(self):
+        """Lines of one name are no continuation of each other."""
+        text = (
+            "[global]\nworkload = echo\nlabel = a=b\nlabel = c=d\nclient-via = env\n"
+            "client_via = env X=1\n[a]\nengine = epoll\nengine = epoll:spin,\n  blocking\n"
+        )
+        document = self.run_json("--job", self.job(text), *QUICK, "-c", "2")
+        self.assertEqual(document["run"]["labels"], {"a": "b", "c": "d"})
+        self.assertEqual(
+            [case["engine"] for case in document["cases"]], ["epoll", "epoll:spin", "blocking"]
+        )
+        sides = [process["side"] for process in document["cases"][0]["trials"][0]["processes"]]
+        self.assertEqual(sides.count("client"), 2)
+
     def test_wrong_files_name_file_and_line(self):
         for text, says in (
             ("[a]\nsiez = 3\n", ("my.job:2", "siez", "did you mean 'size'")),
@@ -52,6 +66,15 @@ class Job(LabCase):
             ("size = 3\n", ("my.job:1", "[global]")),
             ("[a]\ntrials = 3\n", ("my.job:2", "[global]")),
             ("[a]\nsize = 1\n[a]\n", ("my.job:3", "line 1")),
+            ("[a]\nsize = 1\nsize = 2\n", ("my.job:3", "'size' is in line 2 already")),
+            ("[a]\nlink = vteh\n", ("my.job:2", "vteh", "did you mean 'veth'")),
+            ("[a]\nserver_engine = epol\n", ("my.job:2", "epol", "epoll")),
+            ("[a]\ndepth = 2\nreconnect = yes\n", ("my.job:2", "--depth: with --reconnect")),
+            ("[a]\nengine = null\nserver = h:1\n", ("my.job: [a]", "null engine")),
+            ("[global]\nserver-cpus = 9999\n[a]\n", ("my.job:2", "there is no CPU 9999")),
+            ("[global]\nreference = epol\n[a]\nengine = epoll\n", ("my.job:2", "epol")),
+            ("[global]\nclient-via = ' \n[a]\n", ("my.job:2", "a quote is left open")),
+            ("[a]\nserver = 127.0.0.1:1\n", ("my.job:2", "nothing listens there")),
             ("", ("my.job", "no case")),
         ):
             with self.subTest(text=text):

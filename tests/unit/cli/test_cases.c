@@ -140,6 +140,33 @@ Test(cases, a_section_overrides_global_and_the_command_line_both)
     plan_free(&plan);
 }
 
+Test(cases, names_may_have_underscores)
+{
+    struct plan plan;
+    static const char job[] = "[global]\nclient_via = env A=1\nserver_engine = "
+                              "epoll:spin,busy_poll=50us\n[a]\nworkload = echo\nengine = epoll\n";
+    plan_good(&plan, "--client-via env", job, 1);
+    cr_assert_str_eq(plan.result.cases[0].server_spec, "epoll:spin,busy_poll=50us");
+    cr_assert_eq(plan.options.client_via.count, 1);
+    cr_assert_str_eq(plan.options.client_via.items[0].value, "env");
+    plan_free(&plan);
+}
+
+Test(cases, a_job_may_repeat_what_the_command_line_may)
+{
+    struct plan plan;
+    static const char job[] = "[global]\nlabel = a=b\nlabel = c=d\nclient-via = X\nlabel = e=f\n"
+                              "client_via = Y\nengine = null\n[a]\nworkload = echo\n"
+                              "engine = epoll\nengine = epoll:spin, io_uring:sqpoll\n";
+    plan_good(&plan, "--skip-unavailable", job, 3);
+    cr_assert_eq(plan.options.labels.count, 3);
+    cr_assert_str_eq(plan.options.labels.items[1].value, "d");
+    cr_assert_eq(plan.options.client_via.count, 2);
+    cr_assert_str_eq(plan.options.client_via.items[1].value, "Y");
+    cr_assert_str_eq(plan.result.cases[1].label, "epoll:spin");
+    plan_free(&plan);
+}
+
 Test(cases, words_for_the_children)
 {
     struct plan plan;
@@ -221,7 +248,7 @@ Test(cases, windows_tell_cases_apart)
 }
 
 struct wrong {
-    const char line[80], job[80], says[100];
+    const char line[80], job[120], says[100];
 };
 
 ParameterizedTestParameters(cases, refused)
@@ -271,6 +298,22 @@ ParameterizedTestParameters(cases, refused)
         {"", "[global]\ntrials = few\n[a]\n", "x.job:2: trials: 'few' is not understood"},
         {"", "[global]\nlabel = x\n[a]\n", "x.job:2: --label takes a name and a value"},
         {"", "[global]\njob = y\n[a]\n", "x.job:2: 'job' is for the command line"},
+        {"", "[a]\nsize = 1\ndepth = 1\nsize = 2\n", "x.job:4: 'size' is in line 2 already"},
+        {"", "[a]\nsize = 1\nsize = 2\n", "x.job:3: 'size' is in line 2 already"},
+        {"", "[a]\nwrite-size = 1\nwrite_size = 2\n", "x.job:3: 'write_size' is in line 2"},
+        {"", "[global]\ntrials = 1\ntrials = 2\n", "x.job:3: 'trials' is in line 2 already"},
+        {"", "[global]\nlabel = a=b\nlabel = a=c\n", "x.job:3: --label 'a' is given twice"},
+        {"", "[a]\nengine = epol\nengine = epoll\n", "x.job:2: unknown engine 'epol'"},
+        {"", "[a]\nlink = vteh\n", "x.job:2: unknown link 'vteh'; did you mean 'veth'?"},
+        {"", "[a]\nlink = lo\n[b]\nlink = lo:mtu=9000\n", "x.job:4: lo: it has no option 'mtu'"},
+        {"", "[a]\nserver_engine = epol\n", "x.job:2: unknown engine 'epol'"},
+        {"", "[a]\nsize = 1\nops = 1\nloops = 1\n", "x.job:3: --ops and --loops both"},
+        {"--ops 1", "[a]\nloops = 1\n", "x.job: [a]: --ops and --loops both"},
+        {"", "[global]\ncc = vegetable\n[a]\n", "x.job:2: --cc vegetable: this kernel"},
+        {"", "[a]\nworkload = echo\nengine = null\nserver-engine = epoll\n",
+         "x.job: [a]: the null engine plays both sides itself"},
+        {"--size big", "[a]\nworkload = echo\n", "--size: 'big' is not understood"},
+        {"-e epol", "[a]\nworkload = echo\n", "--engine: unknown engine 'epol'"},
         {"echo -e epoll -c 1-1000000", "", "--connections: '1-1000000' is not understood"},
     };
     return cr_make_param_array(struct wrong, wrongs, sizeof(wrongs) / sizeof(*wrongs));

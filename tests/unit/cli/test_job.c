@@ -55,6 +55,20 @@ Test(job, values_go_on_in_indented_lines)
     job_free(&job);
 }
 
+Test(job, a_name_that_stands_there_twice_is_two_pairs)
+{
+    struct job job;
+    struct lab_error err;
+
+    cr_assert_eq(parse("[global]\nlabel = a=b\nlabel = c=d\n  e\n\tf\n", &job, &err), 0, "%s",
+                 err.text);
+    cr_assert_eq(job.global.count, 2);
+    cr_assert_str_eq(job.global.pairs[0].value, "a=b");
+    cr_assert_str_eq(job.global.pairs[1].value, "c=d, e, f");
+    cr_assert_eq(job.global.pairs[1].line, 3);
+    job_free(&job);
+}
+
 Test(job, an_indented_bracket_goes_on_too)
 {
     struct job job;
@@ -103,7 +117,6 @@ ParameterizedTestParameters(job, refused)
         {"[]\n", "x.job:1: a section's name has 1 to 49 characters"},
         {"[a]\n[b]\n[a]\n", "x.job:3: [a] is in line 1 already"},
         {"[a]\n[global]\n", "x.job:2: [global] comes once, before all other sections"},
-        {"[a]\nsize = 1\ndepth = 1\nsize = 2\n", "x.job:4: 'size' is in line 2 already"},
         {"[a]\nsize = \x01\n", "x.job:2: not plain text"},
         {"[\xff]\n", "x.job:1: a section's name is plain text"},
     };
