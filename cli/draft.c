@@ -224,9 +224,7 @@ int draft_check(struct draft *draft, struct lab_error *err)
                  draft->server_only);
         return CLI_USAGE;
     }
-    /* Of a server that is there already others have to see to it. */
-    uint64_t workers = draft->options.server[0] == '\0' ? draft->serve.workers : 1;
-    return preflight_load(&draft->options, draft->link.kind, load, workers, err);
+    return preflight_host(&draft->options, err);
 }
 
 /* --- words for the children --- */
@@ -614,6 +612,26 @@ static int draft_link(const struct draft *draft, const struct draft_engine *clie
     return CLI_OK;
 }
 
+/* Descriptors and ports, as far as the kernel's sockets are what moves the bytes. */
+static int draft_sockets(const struct draft *draft, const struct draft_engine *client,
+                         const struct draft_engine *server, const struct link *link,
+                         const struct run_case *c, struct lab_error *err)
+{
+    bool there = draft->options.server[0] != '\0';
+    const struct preflight_sockets sockets = {
+        .options = &draft->options,
+        .load = &draft->load,
+        .kind = link->kind,
+        .client = !client->caps.user_stack,
+        .server = !there && !server->caps.user_stack,
+        .server_workers = draft->serve.workers,
+    };
+
+    if (c->both_sides || c->status == RUN_NOT_BUILT)
+        return CLI_OK;
+    return preflight_sockets(&sockets, err);
+}
+
 int draft_case(const struct draft *draft, const char *engine, struct run_case *c,
                struct lab_error *err)
 {
@@ -629,6 +647,8 @@ int draft_case(const struct draft *draft, const char *engine, struct run_case *c
         draft_link_choose(draft, &client, &server, &link);
         r = draft_ask(draft, &client, &server, &link, c, err);
     }
+    if (r == CLI_OK)
+        r = draft_sockets(draft, &client, &server, &link, c, err);
     if (r == CLI_OK) {
         c->label = draft_label(c);
         c->asked_ops = load->ops > 0 ? load->ops : load->loops * load->connections;

@@ -48,6 +48,16 @@ static int preflight_numbers(const char *path, uint64_t *first, uint64_t *second
     return count < 0 ? 0 : count;
 }
 
+static void preflight_raise_fds(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* what it is then, preflight_fds() sees */
+}
+
 static int preflight_fds(uint64_t connections, uint64_t workers, struct lab_error *err)
 {
     char beside[64] = "";
@@ -56,11 +66,6 @@ static int preflight_fds(uint64_t connections, uint64_t workers, struct lab_erro
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return CLI_OK;
     uint64_t needed = connections + workers * PREFLIGHT_FDS_WORKER + PREFLIGHT_FDS_SPARE;
-    if (limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-            getrlimit(RLIMIT_NOFILE, &limit);
-    }
     if (limit.rlim_cur == RLIM_INFINITY || needed <= limit.rlim_cur)
         return CLI_OK;
     if (workers > 1)
@@ -73,15 +78,45 @@ static int preflight_fds(uint64_t connections, uint64_t workers, struct lab_erro
     return CLI_USAGE;
 }
 
+static bool preflight_is_loopback(const struct addr *addr)
+{
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr->sa;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&addr->sa;
+
+    if (addr->sa.ss_family == AF_INET)
+        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return addr->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+}
+
+/* Whether the client's connections take TCP ports of this host, and whether over loopback, where
+ * the kernel takes one again sooner. A name that is to be resolved may be anywhere. */
+static bool preflight_takes_ports(const struct preflight_sockets *sockets, bool *loopback)
+{
+    const struct case_options *options = sockets->options;
+    const struct link_kind *kind = sockets->kind;
+    const char *at = options->server[0] != '\0' ? options->server : options->listen;
+    struct addr addr = {0};
+
+    *loopback = true;
+    if (!sockets->client)
+        return false;
+    if (at[0] == '\0') /* a link of frames has a network namespace of its own */
+        return kind == NULL || (kind->tcp && !kind->frames);
+    bool numeric = addr_parse(at, 1, "", &addr, NULL) == 0;
+    *loopback = numeric && preflight_is_loopback(&addr);
+    return !numeric || !addr_is_unix(&addr);
+}
+
 /* Connections that are closed from here hold a port each, for a time. An open loop says how many
  * a second it wants; a closed one finds out, and its errors say so (EADDRNOTAVAIL). */
-static int preflight_ports(const struct case_options *options, const struct link_kind *kind,
-                           const struct load_options *load, struct lab_error *err)
+static int preflight_ports(const struct preflight_sockets *sockets, struct lab_error *err)
 {
     uint64_t low = 32768, high = 60999, reuse = 2, ignored, hold_s = PREFLIGHT_TIME_WAIT_S;
+    const struct case_options *options = sockets->options;
+    const struct load_options *load = sockets->load;
+    bool loopback;
 
-    /* Elsewhere it is not this host's ports that are taken. */
-    if (kind != NULL && (!kind->tcp || kind->frames))
+    if (!preflight_takes_ports(sockets, &loopback))
         return CLI_OK;
     preflight_numbers("/proc/sys/net/ipv4/ip_local_port_range", &low, &high);
     preflight_numbers("/proc/sys/net/ipv4/tcp_tw_reuse", &reuse, &ignored);
@@ -96,7 +131,7 @@ static int preflight_ports(const struct case_options *options, const struct link
     }
     if (!load->reconnect || load->rate == 0 || load->close != LOAD_CLOSE_FIN)
         return CLI_OK;
-    if (reuse == 1 || (reuse == 2 && options->server[0] == '\0'))
+    if (reuse == 1 || (reuse == 2 && loopback))
         hold_s = PREFLIGHT_TIME_WAIT_LO_S;
     double span_s = (double)(options->duration_ns + options->warmup_ns) / (double)NS_PER_S;
     double held = (double)load->rate * (span_s < (double)hold_s ? span_s : (double)hold_s);
@@ -135,17 +170,24 @@ static int preflight_cc(const char *name, struct lab_error *err)
     return CLI_USAGE;
 }
 
-int preflight_load(const struct case_options *options, const struct link_kind *kind,
-                   const struct load_options *load, uint64_t server_workers, struct lab_error *err)
+int preflight_host(const struct case_options *options, struct lab_error *err)
 {
-    uint64_t workers = load->workers > server_workers ? load->workers : server_workers;
+    preflight_raise_fds();
+    return options->cc[0] != '\0' ? preflight_cc(options->cc, err) : CLI_OK;
+}
 
-    int r = preflight_fds(load->connections, workers, err);
-    if (r == CLI_OK)
-        r = preflight_ports(options, kind, load, err);
-    if (r == CLI_OK && options->cc[0] != '\0')
-        r = preflight_cc(options->cc, err);
-    return r;
+int preflight_sockets(const struct preflight_sockets *sockets, struct lab_error *err)
+{
+    uint64_t workers = 1;
+    int r = CLI_OK;
+
+    if (sockets->client && sockets->load->workers > workers)
+        workers = sockets->load->workers;
+    if (sockets->server && sockets->server_workers > workers)
+        workers = sockets->server_workers;
+    if (sockets->client || sockets->server)
+        r = preflight_fds(sockets->load->connections, workers, err);
+    return r == CLI_OK ? preflight_ports(sockets, err) : r;
 }
 
 /* --- a server that is to be there --- */

@@ -11,11 +11,21 @@
 #include "core/link.h"
 #include "run/run.h"
 
-/* Of one case; kind: of the link that was asked for, or NULL; server_workers: of the server that
- * the run starts, at least 1. Raises the soft limit of file descriptors to the hard one, for this
- * process and those that it starts. CLI_OK or CLI_USAGE. */
-int preflight_load(const struct case_options *options, const struct link_kind *kind,
-                   const struct load_options *load, uint64_t server_workers, struct lab_error *err);
+/* Raises the soft limit of file descriptors to the hard one, for this process and those that it
+ * starts; refuses a congestion control that there is not. CLI_OK or CLI_USAGE. */
+int preflight_host(const struct case_options *options, struct lab_error *err);
+
+/* What a case asks of this host's sockets. */
+struct preflight_sockets {
+    const struct case_options *options;
+    const struct load_options *load;
+    const struct link_kind *kind; /* of what is talked over; NULL: a server's address says it */
+    bool client, server;          /* it is started here, over the kernel's sockets */
+    uint64_t server_workers;
+};
+
+/* File descriptors and ports. CLI_OK or CLI_USAGE. */
+int preflight_sockets(const struct preflight_sockets *sockets, struct lab_error *err);
 
 /* Refuses what says how to start or pin a server where no case of the run starts one. CLI_OK or
  * CLI_USAGE. */

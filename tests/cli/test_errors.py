@@ -153,6 +153,22 @@ class Host(LabCase):
             "run", "echo", "--reconnect", "-R", "10M", says=("--rate", "TIME_WAIT", "--local-addrs")
         )
 
+    def test_what_has_no_ports_is_not_refused_for_them(self):
+        rate = ("--reconnect", "-R", "30k", "-d", "50ms", "-w", "1", "-r", "1", "-q")
+        self.assert_refused("run", "echo", "-e", "epoll", *rate[:3], "-d", "2", says="TIME_WAIT")
+        result = self.lab("run", "echo", "-e", "null", *rate, "--max-errors", "1M")
+        self.assert_exit(result, 0)
+        result = self.lab("run", "echo", "-e", "null", "-c", "100000", "-r", "1", "-n", "1", "-q")
+        self.assert_exit(result, 0)
+
+    def test_a_server_on_loopback_is_reckoned_as_labs_own(self):
+        """60 s of TIME_WAIT are not the loopback's: 5000 a second have ports enough."""
+        _, address = self.serve()
+        self.assert_refused(
+            "run", "echo", address, "-R", "5k", "--reconnect", "-d", "10", "--json", "no/x.json",
+            says="no/x.json",
+        )  # fmt: skip
+
 
 class Via(LabCase):
     def test_a_command_that_is_not_there(self):

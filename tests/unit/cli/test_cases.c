@@ -167,6 +167,25 @@ Test(cases, a_job_may_repeat_what_the_command_line_may)
     plan_free(&plan);
 }
 
+Test(cases, what_takes_no_sockets_is_not_refused_for_them)
+{
+    static const char *const lines[] = {
+        "echo -e null -R 100k --reconnect -d 2",
+        "echo -e null -c 1000000",
+        "echo -e epoll --listen unix:x.sock -R 100k --reconnect -d 2",
+        "echo -e epoll --link unix -R 100k --reconnect -d 2",
+        "echo -e epoll --server unix:x.sock -R 100k --reconnect -d 2",
+        "echo -e epoll --server 127.0.0.1:80 -R 5k --reconnect -d 10",
+        "echo -e epoll --server localhost:80 -R 5k --reconnect -d 10",
+    };
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++) {
+        struct plan plan;
+        plan_good(&plan, lines[i], NULL, 1);
+        plan_free(&plan);
+    }
+}
+
 Test(cases, words_for_the_children)
 {
     struct plan plan;
@@ -314,6 +333,8 @@ ParameterizedTestParameters(cases, refused)
          "x.job: [a]: the null engine plays both sides itself"},
         {"--size big", "[a]\nworkload = echo\n", "--size: 'big' is not understood"},
         {"-e epol", "[a]\nworkload = echo\n", "--engine: unknown engine 'epol'"},
+        {"echo -e epoll --server 10.0.0.1:80 -R 5k --reconnect -d 10", "",
+         "--rate 5000 with --reconnect would hold 50500 ports"},
         {"echo -e epoll -c 1-1000000", "", "--connections: '1-1000000' is not understood"},
     };
     return cr_make_param_array(struct wrong, wrongs, sizeof(wrongs) / sizeof(*wrongs));
