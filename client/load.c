@@ -220,13 +220,9 @@ int load_start(struct load **out, const struct load_config *config, struct lab_e
 
 void load_describe(struct load *load, Lab__Ready *ready)
 {
-    const struct engine_caps *caps = &load->workers[0].engine->caps;
     struct load_options *options = &load->config.options;
 
-    for (unsigned i = 0; i < caps->count; i++)
-        record_add_capability(ready, caps->list[i].name, record_states[caps->list[i].state],
-                              caps->list[i].note);
-    ready->wait = record_text(caps->spins ? "spin" : "sleep");
+    tally_describe(load->workers[0].engine, ready);
     for (const struct option_def *def = load_options; def->name != NULL; def++) {
         char value[OPTION_TEXT_MAX];
         record_add_setting(ready, def->name, option_format(def, options, value, sizeof(value)));

@@ -135,7 +135,7 @@ void record_add_setting(Lab__Ready *ready, const char *name, const char *value)
     ready->settings[ready->n_settings++] = setting;
 }
 
-void record_add_capability(Lab__Ready *ready, const char *name, const char *state, const char *note)
+static Lab__Capability *capability_new(const char *name, const char *state, const char *note)
 {
     Lab__Capability *capability = memory_check(malloc(sizeof(*capability)));
 
@@ -143,8 +143,40 @@ void record_add_capability(Lab__Ready *ready, const char *name, const char *stat
     capability->name = record_text(name);
     capability->state = record_text(state);
     capability->note = record_text(note);
+    return capability;
+}
+
+void record_add_capability(Lab__Ready *ready, const char *name, const char *state, const char *note)
+{
     ready->capabilities = items_grow(ready->capabilities, ready->n_capabilities);
-    ready->capabilities[ready->n_capabilities++] = capability;
+    ready->capabilities[ready->n_capabilities++] = capability_new(name, state, note);
+}
+
+void record_add_finding(Lab__Record *record, const char *name, const char *state, const char *note)
+{
+    record->capabilities = items_grow(record->capabilities, record->n_capabilities);
+    record->capabilities[record->n_capabilities++] = capability_new(name, state, note);
+}
+
+static void text_replace(char **text, const char *with)
+{
+    if (*text != protobuf_c_empty_string)
+        free(*text);
+    *text = record_text(with);
+}
+
+void record_correct_capabilities(Lab__Ready *ready, const Lab__Record *record)
+{
+    for (size_t i = 0; i < record->n_capabilities; i++) {
+        const Lab__Capability *found = record->capabilities[i];
+        for (size_t k = 0; k < ready->n_capabilities; k++) {
+            Lab__Capability *said = ready->capabilities[k];
+            if (strcmp(said->name, found->name) != 0)
+                continue;
+            text_replace(&said->state, found->state);
+            text_replace(&said->note, found->note);
+        }
+    }
 }
 
 void record_add_address(Lab__Ready *ready, const char *address)
@@ -246,6 +278,18 @@ static int errors_check(const Lab__Record *record, struct lab_error *err)
     return 0;
 }
 
+static int capabilities_check(const char *message, Lab__Capability *const *list, size_t count,
+                              struct lab_error *err)
+{
+    if (count > LIST_MAX)
+        return lab_fail(err, EPROTO, "a %s has more than %u capabilities", message, LIST_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (!name_is_sane(list[i]->name) || !word_is_one_of(list[i]->state, record_states) ||
+            !text_is_sane(list[i]->note))
+            return lab_fail(err, EPROTO, "capability %zu of a %s is not understood", i, message);
+    return 0;
+}
+
 static int version_check(const char *name, uint32_t version, struct lab_error *err)
 {
     if (version == RECORD_VERSION)
@@ -278,6 +322,8 @@ int record_check(const Lab__Record *record, struct lab_error *err)
     result = metrics_check(record, err);
     if (result == 0)
         result = slices_check(record, err);
+    if (result == 0)
+        result = capabilities_check("record", record->capabilities, record->n_capabilities, err);
     return result < 0 ? result : errors_check(record, err);
 }
 
@@ -289,8 +335,7 @@ int record_check_ready(const Lab__Ready *ready, struct lab_error *err)
         return result;
     if (ready->n_tids > TIDS_MAX)
         return lab_fail(err, EPROTO, "a READY message has more than %u threads", TIDS_MAX);
-    if (ready->n_addresses > LIST_MAX || ready->n_capabilities > LIST_MAX ||
-        ready->n_settings > LIST_MAX)
+    if (ready->n_addresses > LIST_MAX || ready->n_settings > LIST_MAX)
         return lab_fail(err, EPROTO, "a READY message has a list of more than %u", LIST_MAX);
     if (!text_is_sane(ready->wait) || !text_is_sane(ready->cpus))
         return lab_fail(err, EPROTO, "a READY message is not understood");
@@ -298,16 +343,10 @@ int record_check_ready(const Lab__Ready *ready, struct lab_error *err)
         if (!name_is_sane(ready->addresses[i]))
             return lab_fail(err, EPROTO, "address %zu of a READY message is not understood", i);
     }
-    for (size_t i = 0; i < ready->n_capabilities; i++) {
-        const Lab__Capability *c = ready->capabilities[i];
-
-        if (!name_is_sane(c->name) || !word_is_one_of(c->state, record_states) ||
-            !text_is_sane(c->note))
-            return lab_fail(err, EPROTO, "capability %zu of a READY message is not understood", i);
-    }
-    for (size_t i = 0; i < ready->n_settings; i++) {
+    result = capabilities_check("READY message", ready->capabilities, ready->n_capabilities, err);
+    for (size_t i = 0; i < ready->n_settings && result == 0; i++) {
         if (!name_is_sane(ready->settings[i]->name) || !text_is_sane(ready->settings[i]->value))
             return lab_fail(err, EPROTO, "setting %zu of a READY message is not understood", i);
     }
-    return 0;
+    return result;
 }

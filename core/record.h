@@ -34,6 +34,10 @@ void record_add_slice(Lab__Record *record, uint64_t end_ns, uint64_t ops, uint64
 void record_add_setting(Lab__Ready *ready, const char *name, const char *value);
 void record_add_capability(Lab__Ready *ready, const char *name, const char *state,
                            const char *note);
+/* As record_add_capability, of one that turned out to be otherwise than READY said. */
+void record_add_finding(Lab__Record *record, const char *name, const char *state, const char *note);
+/* What READY said becomes what RECORD has of the same names. */
+void record_correct_capabilities(Lab__Ready *ready, const Lab__Record *record);
 void record_add_address(Lab__Ready *ready, const char *address);
 
 /* NULL if the record has no such metric. */

@@ -57,7 +57,7 @@ struct engine_cap {
     char note[100]; /* why, or what to do; "" if there is nothing to say */
 };
 
-#define ENGINE_CAPS_MAX 24
+#define ENGINE_CAPS_MAX 24 /* at most as many as caps_without_effect has bits */
 
 /* What an instance (or a would-be one) can do. Saved with every result. */
 struct engine_caps {
@@ -75,6 +75,10 @@ struct engine_caps {
 /* Appends a capability; a NULL note is "". */
 void engine_caps_add(struct engine_caps *caps, const char *name, enum cap_state state,
                      const char *note);
+
+/* Of an instance, in its thread, at any time: one that it has does nothing here. why replaces its
+ * note; NULL leaves it. */
+void engine_cap_without_effect(struct engine *engine, const char *name, const char *why);
 
 /* The options that every engine has; each engine's options struct begins with it. */
 struct engine_common {
@@ -174,6 +178,9 @@ struct engine {
      * need not be copied at its ends, as counters are. */
     _Atomic bool measuring;
     struct engine_caps caps; /* of this instance, valid after open */
+    /* A bit for each of these that has turned out to do nothing here: what its state and note say
+     * since belongs to the instance's thread until the bit is seen. */
+    _Atomic uint32_t caps_without_effect;
 };
 
 #define ENGINE_FOR_TESTS 1u /* not part of `all` */

@@ -350,9 +350,8 @@ void epoll_note_busy_poll(struct epoll_engine *e, int fd)
     e->busy_poll_noted = true;
     epoll_syscall(e);
     getsockopt(fd, SOL_SOCKET, SO_INCOMING_NAPI_ID, &napi_id, &size);
-    for (unsigned i = 0; i < e->engine.caps.count && napi_id == 0; i++)
-        if (strcmp(e->engine.caps.list[i].name, "busy polling") == 0)
-            e->engine.caps.list[i].state = CAP_NO_EFFECT;
+    if (napi_id == 0)
+        engine_cap_without_effect(&e->engine, "busy polling", NULL);
 }
 
 static int epoll_probe_busy_poll(const struct epoll_options *options, struct engine_caps *caps,

@@ -78,9 +78,8 @@ static void uring_note_napi(struct uring_engine *e, int fd)
     e->napi_noted = true;
     uring_count_call(e);
     getsockopt(fd, SOL_SOCKET, SO_INCOMING_NAPI_ID, &napi_id, &size);
-    for (unsigned i = 0; i < e->base.caps.count && napi_id == 0; i++)
-        if (strcmp(e->base.caps.list[i].name, "busy polling") == 0)
-            e->base.caps.list[i].state = CAP_NO_EFFECT;
+    if (napi_id == 0)
+        engine_cap_without_effect(&e->base, "busy polling", NULL);
 }
 
 int uring_attach(struct engine *engine, const struct engine_accepted *accepted, void *ctx,

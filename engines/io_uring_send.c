@@ -378,16 +378,16 @@ void uring_send_settle_quiet(struct uring_engine *e)
         e->behind_quiet = true;
 }
 
-static void uring_zc_gives_up(struct uring_engine *e, const char *why)
+/* Of the last few zero-copy sends everything was copied. Who asked for them goes on. */
+static void uring_zc_is_copied(struct uring_engine *e)
 {
-    e->zc_on = false;
-    for (unsigned i = 0; i < e->base.caps.count; i++) {
-        struct engine_cap *cap = &e->base.caps.list[i];
-        if (strcmp(cap->name, "zero-copy send") != 0)
-            continue;
-        cap->state = CAP_NO_EFFECT;
-        strncpy(cap->note, why, sizeof(cap->note) - 1);
-    }
+    bool asked = e->options.zc == URING_ZC_ON;
+
+    e->zc_on = asked;
+    engine_cap_without_effect(&e->base, "zero-copy send",
+                              asked ? "the link copies all the same"
+                                    : "the link copies all the same: switched off after a few "
+                                      "sends");
 }
 
 /* In the order in which they were sent, whatever order the notifications come in. */
@@ -419,8 +419,8 @@ static void uring_zc_notified(struct uring_engine *e, struct uring_conn *c, unsi
     g->settled = true;
     g->was_copied = ((unsigned)result & IORING_NOTIF_USAGE_ZC_COPIED) != 0;
     e->zc_copied = g->was_copied ? e->zc_copied + 1 : 0;
-    if (e->zc_on && e->options.zc == URING_ZC_AUTO && e->zc_copied >= URING_ZC_COPIED_MAX)
-        uring_zc_gives_up(e, "the link copies all the same: switched off after a few sends");
+    if (e->zc_copied == URING_ZC_COPIED_MAX)
+        uring_zc_is_copied(e);
     uring_zc_release(e, c);
 }
 
@@ -448,10 +448,13 @@ static void uring_zc_sent(struct uring_engine *e, struct uring_conn *c, int resu
         c->zc_last = g;
         uring_zc_release(e, c);
     }
-    if (result == -EOPNOTSUPP || result == -EINVAL)
-        uring_zc_gives_up(e, "this kind of socket, or this kernel, has none");
-    else if (result < 0 && result != -EAGAIN && result != -EINTR)
+    if (result == -EOPNOTSUPP || result == -EINVAL) {
+        e->zc_on = false;
+        engine_cap_without_effect(&e->base, "zero-copy send",
+                                  "this kind of socket, or this kernel, has none");
+    } else if (result < 0 && result != -EAGAIN && result != -EINTR) {
         uring_send_failed(e, c, -result);
+    }
 }
 
 static void uring_copy_sent(struct uring_engine *e, struct uring_conn *c, int result)

@@ -126,6 +126,21 @@ void engine_caps_add(struct engine_caps *caps, const char *name, enum cap_state 
         strncat(cap->note, note, sizeof(cap->note) - 1);
 }
 
+void engine_cap_without_effect(struct engine *engine, const char *name, const char *why)
+{
+    struct engine_caps *caps = &engine->caps;
+    uint32_t bits = atomic_load_explicit(&engine->caps_without_effect, memory_order_relaxed);
+
+    for (unsigned i = 0; i < caps->count; i++) {
+        if (strcmp(caps->list[i].name, name) != 0 || (bits & 1u << i))
+            continue;
+        caps->list[i].state = CAP_NO_EFFECT;
+        if (why != NULL)
+            snprintf(caps->list[i].note, sizeof(caps->list[i].note), "%s", why);
+        atomic_store_explicit(&engine->caps_without_effect, bits | 1u << i, memory_order_release);
+    }
+}
+
 const char *engine_reason_name(enum engine_reason reason)
 {
     switch (reason) {

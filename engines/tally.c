@@ -3,6 +3,16 @@
 
 #include <string.h>
 
+void tally_describe(const struct engine *engine, Lab__Ready *ready)
+{
+    const struct engine_caps *caps = &engine->caps;
+
+    for (unsigned i = 0; i < caps->count; i++)
+        record_add_capability(ready, caps->list[i].name, record_states[caps->list[i].state],
+                              caps->list[i].note);
+    ready->wait = record_text(caps->spins ? "spin" : "sleep");
+}
+
 void tally_begin(struct engine_tally *tally, unsigned index)
 {
     if (index == 0)
@@ -30,9 +40,20 @@ void tally_stop(struct engine *engine)
     atomic_store_explicit(&engine->measuring, false, memory_order_relaxed);
 }
 
+static void tally_merge_found(struct engine_tally *tally, const struct engine *engine)
+{
+    uint32_t found = atomic_load_explicit(&engine->caps_without_effect, memory_order_acquire);
+
+    for (unsigned i = 0; i < engine->caps.count; i++)
+        if (found & 1u << i)
+            tally->found[i] = engine->caps.list[i];
+    tally->found_bits |= found;
+}
+
 void tally_merge(struct engine_tally *tally, struct engine *engine)
 {
     tally_stop(engine);
+    tally_merge_found(tally, engine);
     for (unsigned k = 0; k < ENGINE_COUNTERS_MAX; k++) {
         if (engine->hists[k] == NULL)
             continue;
@@ -61,6 +82,11 @@ void tally_record(const struct engine_tally *tally, const struct engine_ops *ops
             record_add_histogram(record, def, tally->hists[k]);
         else
             record_add_unobserved(record, def, "nothing was timed in the window");
+    }
+    for (unsigned i = 0; i < ENGINE_CAPS_MAX; i++) {
+        const struct engine_cap *cap = &tally->found[i];
+        if (tally->found_bits & 1u << i)
+            record_add_finding(record, cap->name, record_states[cap->state], cap->note);
     }
 }
 

@@ -16,8 +16,13 @@ struct engine_tally {
     uint64_t samples[2][ENGINE_COUNTERS_MAX]; /* at t0, and the last one */
     uint64_t ended[ENGINE_COUNTERS_MAX];      /* of instances that are closed */
     struct hist *hists[ENGINE_COUNTERS_MAX];
+    struct engine_cap found[ENGINE_CAPS_MAX]; /* what turned out to be without effect */
+    uint32_t found_bits;                      /* which of these there are */
     bool measuring;
 };
+
+/* What the instance says that it can do, and how it waits. */
+void tally_describe(const struct engine *engine, Lab__Ready *ready);
 
 /* A sample of all: begin, then each instance. The first one begins the window. */
 void tally_begin(struct engine_tally *tally, unsigned index);

@@ -649,6 +649,8 @@ static void trial_hand_over(struct trial *trial, struct run_trial *out)
         process->clock_error_ns = offset_error_ns(&member->clock);
         if (trial->config->settings->verbose && member->spawn.words_size > 0)
             process->said = strndup(member->spawn.words, member->spawn.words_size);
+        if (process->ready != NULL && process->record != NULL)
+            record_correct_capabilities(process->ready, process->record);
         if (process->record != NULL) { /* in our time, as all that is compared with it */
             process->record->t0_ns -= (uint64_t)process->clock_offset_ns;
             process->record->t1_ns -= (uint64_t)process->clock_offset_ns;

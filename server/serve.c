@@ -686,14 +686,10 @@ void server_stop(struct server *server, uint64_t drain_ns)
 
 void server_describe(struct server *server, Lab__Ready *ready)
 {
-    const struct engine_caps *caps = &server->workers[0]->engine->caps;
     char text[ADDR_TEXT_MAX];
 
     record_add_address(ready, addr_format(&server->address, text));
-    for (unsigned i = 0; i < caps->count; i++)
-        record_add_capability(ready, caps->list[i].name, record_states[caps->list[i].state],
-                              caps->list[i].note);
-    ready->wait = record_text(caps->spins ? "spin" : "sleep");
+    tally_describe(server->workers[0]->engine, ready);
     pthread_mutex_lock(&server->lock);
     ready->tids = calloc(server->workers_count, sizeof(*ready->tids));
     for (unsigned i = 0; i < server->workers_count && ready->tids != NULL; i++)

@@ -84,6 +84,31 @@ class Null(LabCase):
             self.assertIsNone(trial[key], key)
 
 
+class Found(LabCase):
+    """What an engine learns about its capabilities while it runs."""
+
+    def assert_without_effect(self, name, spec, *words):
+        words = ("run", "echo", "-q", "-r", "1", "-d", "100ms", "-e", spec, *words)
+        case = json.loads(self.lab(*words, "--json", "-").stdout)["cases"][0]
+        if case["status"] != "ran":
+            self.skipTest(f"{spec}: {case['reason']}")
+        marks = [m["evidence"] for m in case["trials"][0]["watermarks"] if m["name"] == "no-effect"]
+        for side in ("client", "server"):
+            found = case["capabilities"][side][name]
+            if found["state"] == "absent":
+                self.skipTest(f"{spec}: no {name}: {found['note']}")
+            self.assertEqual(found["state"], "no effect", side)
+            self.assertTrue(any(m.startswith(f"{side}: {name}") for m in marks), marks)
+
+    def test_zero_copy_over_a_link_that_copies(self):
+        for spec in ("io_uring", "io_uring:zc=on"):
+            with self.subTest(spec=spec):
+                self.assert_without_effect("zero-copy send", spec, "-c", "1", "-s", "256k")
+
+    def test_busy_polling_of_what_has_no_queue_to_poll(self):
+        self.assert_without_effect("busy polling", "epoll:busy_poll=10us")
+
+
 class File(LabCase):
     def path(self, name="out.json"):
         return os.path.join(self.folder, name)

@@ -157,6 +157,28 @@ Test(record, ready)
     free(wire);
 }
 
+Test(record, a_capability_is_as_it_turned_out)
+{
+    Lab__Ready *ready = malloc(sizeof(*ready));
+    Lab__Record *record = record_make();
+
+    lab__ready__init(ready);
+    record_add_capability(ready, "zero-copy send", "native", NULL);
+    record_add_capability(ready, "busy polling", "native", "some");
+    record_add_finding(record, "zero-copy send", "no effect", "the link copies");
+    record_add_finding(record, "what nobody spoke of", "no effect", "");
+    cr_assert_eq(record_check(record, NULL), 0);
+    record_correct_capabilities(ready, record);
+    cr_assert_eq(ready->n_capabilities, 2);
+    cr_assert_str_eq(ready->capabilities[0]->state, "no effect");
+    cr_assert_str_eq(ready->capabilities[0]->note, "the link copies");
+    cr_assert_str_eq(ready->capabilities[1]->state, "native");
+    record->capabilities[1]->state[0] = 'N';
+    cr_assert_eq(record_check(record, NULL), -EPROTO);
+    lab__record__free_unpacked(record, NULL);
+    lab__ready__free_unpacked(ready, NULL);
+}
+
 /* A thread a connection, of which there may be a million. */
 Test(record, ready_of_many_threads)
 {
