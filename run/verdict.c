@@ -24,6 +24,8 @@
 #define SLICE_OPS_LEAST    30
 #define STEAL_MOST         0.01
 #define FOREIGN_MOST       0.02
+#define SAMPLE_NS          (4e6) /* CONFIG_HZ is 250 or more nearly everywhere */
+#define SAMPLE_SIGMAS      3
 #define FREQUENCY_MOST     0.05
 #define OPS_LEAST          30
 #define SLICES_MAX         64
@@ -276,6 +278,15 @@ __attribute__((format(printf, 2, 3))) static void evidence_add(char evidence[EVI
     va_end(args);
 }
 
+/* How far the host's idea of what was busy may be from the truth by chance: it looks at each tick
+ * who runs, where a process's own clock is exact. */
+static double sampling_noise_ns(double busy_ns, double window_ns)
+{
+    double share = fmin(1, busy_ns / window_ns);
+
+    return SAMPLE_SIGMAS * sqrt(SAMPLE_NS * window_ns * share * (1 - share));
+}
+
 /* Both come in ticks: a tick more or less of a CPU says nothing. */
 static void disturbed_cpus(const struct judge *j, struct cpu_use *use,
                            char evidence[EVIDENCE_BYTES])
@@ -296,7 +307,8 @@ static void disturbed_cpus(const struct judge *j, struct cpu_use *use,
     if (use->steal_ns > STEAL_MOST * window_ns && use->steal_ns > tick_ns)
         evidence_add(evidence, "%.1f %% steal on CPU%s %s (limit %.0f %%)",
                      100 * use->steal_ns / window_ns, plural, use->list, 100 * STEAL_MOST);
-    if (foreign_ns > FOREIGN_MOST * window_ns && foreign_ns > 3 * tick_ns)
+    if (foreign_ns > FOREIGN_MOST * window_ns && foreign_ns > 3 * tick_ns &&
+        foreign_ns > sampling_noise_ns(use->own_ns, window_ns))
         evidence_add(evidence, "other programs used %.1f %% of CPU%s %s (limit %.0f %%)",
                      fmin(100, 100 * foreign_ns / window_ns), plural, use->list,
                      100 * FOREIGN_MOST);

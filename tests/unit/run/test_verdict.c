@@ -271,12 +271,24 @@ Test(verdict, disturbed_by_steal, .init = setup, .fini = teardown)
 
 Test(verdict, disturbed_by_others, .init = setup, .fini = teardown)
 {
-    fake.after.busy_ns[1] += 30 * NS_PER_MS; /* 6 %, but it is three ticks */
+    fake.after.busy_ns[1] += 60 * NS_PER_MS; /* 12 %, but what is half busy is sampled so badly */
     HOLDS_NOT("disturbed");
-    fake.after.busy_ns[1] += 10 * NS_PER_MS;
-    HOLDS("disturbed", "other programs used 8.0 % of CPU 1", "limit 2 %");
-    fake_trial_process(&fake, false)->cpu_ns += 40 * NS_PER_MS; /* it was us */
+    fake.after.busy_ns[1] += 20 * NS_PER_MS;
+    HOLDS("disturbed", "other programs used 16.0 % of CPU 1", "limit 2 %");
+    fake_trial_process(&fake, false)->cpu_ns += 80 * NS_PER_MS; /* it was us */
     HOLDS_NOT("disturbed");
+}
+
+/* What always runs, as a poller does, or never, is seen at every tick. */
+Test(verdict, a_poller_is_sampled_well, .init = setup, .fini = teardown)
+{
+    fake_trial_process(&fake, false)->cpu_ns = 455 * NS_PER_MS;
+    fake_trial_process(&fake, false)->spins = true;
+    fake_trial_process(&fake, false)->busy_ns = 300 * NS_PER_MS;
+    fake.after.busy_ns[1] = 485 * NS_PER_MS;
+    HOLDS_NOT("disturbed"); /* three ticks */
+    fake.after.busy_ns[1] = 500 * NS_PER_MS;
+    HOLDS("disturbed", "other programs used 9.0 % of CPU 1");
 }
 
 /* Both sides on one CPU: each one's time is not foreign to the other. */
@@ -297,8 +309,8 @@ Test(verdict, disturbed_on_several_cpus, .init = setup, .fini = teardown)
     fake.after.busy_ns[1] = 300 * NS_PER_MS;
     fake.after.busy_ns[2] = 400 * NS_PER_MS;
     HOLDS_NOT("disturbed");
-    fake.after.busy_ns[2] = 480 * NS_PER_MS;
-    HOLDS("disturbed", "8.0 % of CPUs 1-2");
+    fake.after.busy_ns[2] = 500 * NS_PER_MS;
+    HOLDS("disturbed", "10.0 % of CPUs 1-2");
     fake.facts.cores = 2; /* all that there are: it is pinned to none */
     HOLDS_NOT("disturbed");
 }
