@@ -220,8 +220,9 @@ static bool epoll_has_unread(struct epoll_engine *e, const struct epoll_conn *c)
 static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int err)
 {
     bool gone = err == EPIPE || err == ECONNRESET;
+    bool later = c->paused || c->deaf;
 
-    if (!gone || c->closing || c->aborting || c->eof || (c->deaf && !epoll_has_unread(e, c))) {
+    if (!gone || c->closing || c->aborting || c->eof || (later && !epoll_has_unread(e, c))) {
         epoll_end(e, c, sock_reason(err), err);
         return;
     }

@@ -72,6 +72,85 @@ static void reset_recv(struct end *end, struct buf *buf, unsigned flags)
 static const struct role reset_client = {.begin = reset_begin};
 static const struct role reset_server = {.recv = reset_recv};
 
+/* --- two ends whose polls are the body's to say --- */
+
+#define TRIO_POLL_NS NS_PER_MS
+
+/* Three instances, or fewer where one may be several of them. */
+struct trio {
+    struct lane lanes[3];
+    struct lane *listening, *serving, *connecting;
+    struct end *client, *server;
+};
+
+static const char *skip_own_stack(const struct world *world)
+{
+    return world->caps.one_per_process ? "one instance a process" : NULL;
+}
+
+static void trio_accepted(struct lane *lane, unsigned flow, struct engine_accepted *accepted)
+{
+    lane->held[lane->held_count++] = *accepted;
+}
+
+static void trio_open(struct trio *trio, struct world *world)
+{
+    struct addr addr, bound;
+    struct lab_error err = {""};
+    int r;
+
+    memset(trio, 0, sizeof(*trio));
+    trio->listening = &trio->lanes[0];
+    trio->serving = world->caps.conns_max == 1 ? &trio->lanes[1] : trio->listening;
+    trio->connecting = world->caps.both_sides ? trio->listening : &trio->lanes[2];
+    lane_open(trio->listening, world);
+    if (trio->serving != trio->listening)
+        lane_open(trio->serving, world);
+    if (trio->connecting != trio->listening)
+        lane_open(trio->connecting, world);
+    world_address(world, "trio", &addr);
+    CHECK(lane_listen(trio->listening, 0, &addr, &bound, &err) == 0, "%s", err.text);
+    trio->client = lane_connect(trio->connecting, 0, 0, &bound, &r);
+    CHECK(trio->client != NULL, "connect: %s", strerror(-r));
+    while (trio->listening->held_count == 0 || trio->client->state != END_OPEN) {
+        lane_poll(trio->listening, clock_ns() + TRIO_POLL_NS);
+        lane_poll(trio->connecting, clock_ns() + TRIO_POLL_NS);
+    }
+    trio->server = lane_attach(trio->serving, 0, &trio->listening->held[0], &r);
+    CHECK(trio->server != NULL, "attach: %s", strerror(-r));
+}
+
+static void trio_close(struct trio *trio)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (trio->lanes[i].engine != NULL)
+            lane_close(&trio->lanes[i]);
+}
+
+/* --- reset while it is not read, which a send finds out --- */
+
+/* The client's instance is not polled between the reset and the send, so that nothing else tells
+ * it; nor does it read again. */
+static void unread_alone(struct world *world)
+{
+    struct trio trio;
+
+    trio_open(&trio, world);
+    end_pause(trio.client);
+    trio.client->ends = ENDS_RESET;
+    trio.server->ends = ENDS_LOCALLY;
+    end_close(trio.server, true);
+    while (trio.server->state != END_CLOSED)
+        lane_poll(trio.serving, clock_ns() + TRIO_POLL_NS);
+    if (trio.client->state != END_CLOSED)
+        end_send_bytes(trio.client, 1000);
+    while (trio.client->state != END_CLOSED)
+        lane_poll(trio.connecting, clock_ns() + TRIO_POLL_NS);
+    trio_close(&trio);
+}
+
+static const struct role nothing = {0};
+
 /* --- reset while there is much to be sent --- */
 
 static void reset_full_begin(struct end *end)
@@ -609,6 +688,12 @@ const struct body bodies_close[] = {
     {.name = "reset",
      .families = FAMILY_TCP4 | FAMILY_TCP6,
      .flows = {{.client = &reset_client, .server = &reset_server, .count = 2}}},
+    {.name = "reset-unread",
+     .families = FAMILY_ALL,
+     .skip = skip_own_stack,
+     .accepted = trio_accepted,
+     .alone = unread_alone,
+     .flows = {{.client = &nothing, .server = &nothing, .count = 1}}},
     {.name = "reset-with-queue",
      .families = FAMILY_ALL,
      .flows = {{.client = &reset_full_client, .server = &reset_server, .count = 2}}},
