@@ -350,10 +350,11 @@ int uring_conn_close(struct engine *engine, uint64_t conn, bool abort)
         uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
     } else if (c->state == URING_CONN_OPEN) {
         c->state = URING_CONN_CLOSING;
-    } else if (sendq_is_settled(&c->queue)) {
-        uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
-    } else {
-        c->close_asked = true;
+    } else if (c->state == URING_CONN_CONNECTING) {
+        if (sendq_is_settled(&c->queue))
+            uring_conn_end(e, c, ENGINE_CLOSED_LOCALLY, 0);
+        else
+            c->close_asked = true;
     }
     uring_mark_dirty(e, c);
     return 0;

@@ -381,6 +381,56 @@ static const struct role chat_client = {
     .closed = words_closed,
 };
 
+/*
+ * Closed once more, in order, while the answer waits for a window that holds it back: that asks for
+ * nothing new. Its reader still says something before he reads. The same was sent a few times
+ * before: io_uring has given up zero-copy sends by then, behind which a close waits anyhow.
+ */
+#define AGAIN_BEFORE 10u
+
+static void again_turn(struct trio *trio)
+{
+    lane_poll(trio->connecting, clock_ns() + TRIO_POLL_NS);
+    lane_poll(trio->serving, clock_ns() + TRIO_POLL_NS);
+}
+
+static void again_close(struct trio *trio)
+{
+    if (trio->server->state != END_CLOSED)
+        end_close(trio->server, false);
+    for (unsigned i = 0; i < 20; i++)
+        lane_poll(trio->serving, clock_ns() + TRIO_POLL_NS);
+}
+
+static void again_alone(struct world *world)
+{
+    struct trio trio;
+
+    trio_open(&trio, world);
+    trio.client->ends = ENDS_BY_PEER | ENDS_RESET;
+    trio.server->ends = ENDS_LOCALLY;
+    for (unsigned i = 1; i <= AGAIN_BEFORE; i++) {
+        end_send_bytes(trio.server, WORDS);
+        while (trio.client->received_bytes < i * WORDS)
+            again_turn(&trio);
+    }
+    end_pause(trio.client);
+    end_send_bytes(trio.server, WORDS);
+    again_close(&trio);
+    again_close(&trio);
+    if (trio.client->state != END_CLOSED) {
+        end_send_bytes(trio.client, 100);
+        end_resume(trio.client);
+    }
+    while (trio.client->state != END_CLOSED || trio.server->state != END_CLOSED)
+        again_turn(&trio);
+    CHECK(trio.client->received_bytes == (AGAIN_BEFORE + 1) * WORDS, "%llu bytes came",
+          (unsigned long long)trio.client->received_bytes);
+    trio_close(&trio);
+}
+
+static const struct role again_client = {.eof = role_finish};
+
 /* --- closed with loans held, and another connection going on --- */
 
 static void loans_recv(struct end *end, struct buf *buf, unsigned flags)
@@ -723,6 +773,14 @@ const struct body bodies_close[] = {
      .options = "rcvbuf=4k",
      .families = FAMILY_ALL,
      .flows = {{.client = &chat_client, .server = &answer_server, .count = 2}}},
+    {.name = "close-again",
+     .calm = true,
+     .options = "rcvbuf=4k",
+     .families = FAMILY_ALL,
+     .skip = skip_own_stack,
+     .accepted = trio_accepted,
+     .alone = again_alone,
+     .flows = {{.client = &again_client, .server = &nothing, .count = 1}}},
     {.name = "close-with-loans",
      .messages = 0,
      .flows = {{.client = &loans_client, .server = &loans_server, .count = 1},
