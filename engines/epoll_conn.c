@@ -136,6 +136,8 @@ static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_
 
 void epoll_conn_abort(struct epoll_engine *e, struct epoll_conn *c)
 {
+    if (c->state == EPOLL_DEAD)
+        return; /* its fd's number may be another's by now */
     epoll_syscall(e);
     sock_set_abort(c->fd);
     epoll_end(e, c, ENGINE_CLOSED_LOCALLY, 0);

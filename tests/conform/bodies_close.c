@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "tests/conform/conform.h"
 
@@ -118,6 +120,12 @@ static void trio_open(struct trio *trio, struct world *world)
     }
     trio->server = lane_attach(trio->serving, 0, &trio->listening->held[0], &r);
     CHECK(trio->server != NULL, "attach: %s", strerror(-r));
+}
+
+static void trio_turn(struct trio *trio)
+{
+    lane_poll(trio->connecting, clock_ns() + TRIO_POLL_NS);
+    lane_poll(trio->serving, clock_ns() + TRIO_POLL_NS);
 }
 
 static void trio_close(struct trio *trio)
@@ -388,12 +396,6 @@ static const struct role chat_client = {
  */
 #define AGAIN_BEFORE 10u
 
-static void again_turn(struct trio *trio)
-{
-    lane_poll(trio->connecting, clock_ns() + TRIO_POLL_NS);
-    lane_poll(trio->serving, clock_ns() + TRIO_POLL_NS);
-}
-
 static void again_close(struct trio *trio)
 {
     if (trio->server->state != END_CLOSED)
@@ -412,7 +414,7 @@ static void again_alone(struct world *world)
     for (unsigned i = 1; i <= AGAIN_BEFORE; i++) {
         end_send_bytes(trio.server, WORDS);
         while (trio.client->received_bytes < i * WORDS)
-            again_turn(&trio);
+            trio_turn(&trio);
     }
     end_pause(trio.client);
     end_send_bytes(trio.server, WORDS);
@@ -423,7 +425,7 @@ static void again_alone(struct world *world)
         end_resume(trio.client);
     }
     while (trio.client->state != END_CLOSED || trio.server->state != END_CLOSED)
-        again_turn(&trio);
+        trio_turn(&trio);
     CHECK(trio.client->received_bytes == (AGAIN_BEFORE + 1) * WORDS, "%llu bytes came",
           (unsigned long long)trio.client->received_bytes);
     trio_close(&trio);
@@ -544,6 +546,51 @@ static void survivor_recv(struct end *end, struct buf *buf, unsigned flags)
 
 static const struct role dying_client = {.begin = other_begin, .recv = dying_recv};
 static const struct role survivor_client = {.begin = survivor_begin, .recv = survivor_recv};
+
+/* --- the same, and the number of its descriptor is another's by then --- */
+
+static const char *skip_no_files(const struct world *world)
+{
+    return world->caps.both_sides ? "the engine has no file descriptors" : skip_own_stack(world);
+}
+
+static void hold_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+}
+
+/* As many as there may be of numbers that the dead one can have had. */
+#define REUSED_FDS 8u
+
+static void reused_alone(struct world *world)
+{
+    struct trio trio;
+    struct linger linger;
+    int fds[REUSED_FDS];
+
+    trio_open(&trio, world);
+    trio.client->ends = ENDS_ANYHOW;
+    trio.server->ends = ENDS_LOCALLY;
+    end_send_bytes(trio.client, 100);
+    while (trio.server->held_count == 0)
+        trio_turn(&trio);
+    end_close(trio.server, true);
+    for (unsigned i = 0; i < 20; i++)
+        lane_poll(trio.serving, clock_ns() + TRIO_POLL_NS);
+    for (unsigned i = 0; i < REUSED_FDS; i++)
+        CHECK((fds[i] = socket(AF_INET, SOCK_STREAM, 0)) >= 0, "%s", strerror(errno));
+    trio_close(&trio);
+    for (unsigned i = 0; i < REUSED_FDS; i++) {
+        socklen_t size = sizeof(linger);
+        CHECK(getsockopt(fds[i], SOL_SOCKET, SO_LINGER, &linger, &size) == 0, "%s",
+              strerror(errno));
+        CHECK(linger.l_onoff == 0, "a foreign socket is to be closed by a reset");
+        close(fds[i]);
+    }
+}
+
+static const struct role holder = {.recv = hold_recv};
 
 /* --- one closes another, within its upward call --- */
 
@@ -796,6 +843,11 @@ const struct body bodies_close[] = {
      .skip = skip_one_each,
      .flows = {{.client = &dying_client, .server = &abort_server, .count = 4},
                {.client = &survivor_client, .server = &abort_server, .count = 1}}},
+    {.name = "close-engine-reused",
+     .skip = skip_no_files,
+     .accepted = trio_accepted,
+     .alone = reused_alone,
+     .flows = {{.client = &nothing, .server = &holder, .count = 1}}},
     {.name = "close-other",
      .skip = skip_one_each,
      .flows = {{.client = &close_other_client, .server = &close_other_server, .count = 8}}},
