@@ -124,6 +124,7 @@ static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_
     c->remote = NULL;
     c->state = EPOLL_DEAD;
     c->mute = true;
+    c->starved = false; /* a loan that comes back, within on_closed too, must not mark it again */
     c->reason = (uint8_t)reason;
     c->err = err;
     epoll_syscall(e);

@@ -495,6 +495,69 @@ static const struct role ball_client = {.begin = ball_begin, .recv = ball_recv};
         .client = &other_client, .server = &other_server, .count = 1                               \
     }
 
+/*
+ * Of three connections two hold the only buffers, so that the third finds none. That one is closed,
+ * and in its last call gives back what the others hold, which is not to start it again.
+ */
+#define STARVED_CONNS 3u
+#define STARVED_NS    (20 * NS_PER_MS)
+
+static void starved_client_begin(struct end *end)
+{
+    end->ends = ENDS_ANYHOW;
+    end_send_bytes(end, 100);
+}
+
+static void starved_begin(struct end *end)
+{
+    end->ends = ENDS_LOCALLY;
+}
+
+static void starved_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    end_check(end, buf);
+    end_hold(end, buf);
+}
+
+static void starved_closed(struct end *end)
+{
+    for (struct end *other = end->lane->ends; other != NULL; other = other->next) {
+        if (other->side != SIDE_SERVER || other->state != END_OPEN || other->closing)
+            continue;
+        end_return_held(other, false);
+        end_close(other, true);
+    }
+}
+
+static void starved_turn(struct lane *lane)
+{
+    struct end *last = NULL;
+    unsigned count = 0, holding = 0;
+
+    for (struct end *end = lane->ends; end != NULL; end = end->next) {
+        if (end->side != SIDE_SERVER)
+            continue;
+        count++;
+        holding += end->held_count > 0;
+        if (last == NULL || end->held_count == 0)
+            last = end;
+    }
+    if (lane->at_ns == 0 && count == STARVED_CONNS && holding >= 2)
+        lane->at_ns = clock_ns() + STARVED_NS;
+    if (lane->at_ns == 0 || clock_ns() < lane->at_ns)
+        return;
+    lane->at_ns = CLOCK_NEVER;
+    end_return_held(last, false);
+    end_close(last, true);
+}
+
+static const struct role starved_client = {.begin = starved_client_begin};
+static const struct role starved = {
+    .begin = starved_begin,
+    .recv = starved_recv,
+    .closed = starved_closed,
+};
+
 const struct body bodies_flow[] = {
     {.name = "stopped-reader",
      .size = STOPPED_BYTES,
@@ -527,6 +590,12 @@ const struct body bodies_flow[] = {
      .options = "bufs=8",
      .size = 4 << 20,
      .flows = {{.client = &out, .server = &quota_one, .count = 1}, BESIDE}},
+    {.name = "starved-and-closed",
+     .options = "bufs=2",
+     .calm = true,
+     .server_turn = starved_turn,
+     .skip = skip_one_each,
+     .flows = {{.client = &starved_client, .server = &starved, .count = STARVED_CONNS}}},
     {.name = "files",
      .families = FAMILY_ALL,
      .flows = {{.client = &files, .server = &pass_on, .count = 2}}},
