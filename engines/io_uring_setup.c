@@ -114,6 +114,21 @@ static int uring_refused(int code, const struct uring_options *options, struct l
     }
 }
 
+/* What nothing here stands in for. */
+static int uring_too_old(unsigned kernel_features, const struct uring_options *options,
+                         struct lab_error *err)
+{
+    if (!(kernel_features & IORING_FEAT_FAST_POLL))
+        return lab_fail(err, ENOTSUP,
+                        "io_uring: this kernel waits for sockets in threads of its own; it takes "
+                        "Linux 5.7 or newer; use another engine, as -e epoll");
+    if (options->sqpoll && !(kernel_features & IORING_FEAT_SQPOLL_NONFIXED))
+        return lab_fail(err, ENOTSUP,
+                        "io_uring: this kernel's sqpoll takes registered files only; it takes "
+                        "Linux 5.11 or newer; leave sqpoll out");
+    return 0;
+}
+
 struct uring_attempt {
     unsigned flags;
     unsigned features;
@@ -230,6 +245,11 @@ int uring_ring_open(struct uring_ring *ring, const struct uring_options *options
                       without, cq_entries, &kernel_features);
     if (r < 0)
         return uring_refused(-r, options, err);
+    r = uring_too_old(kernel_features, options, err);
+    if (r < 0) {
+        uring_ring_close(ring);
+        return r;
+    }
     uring_find_features(ring, options, kernel_features);
     uring_register_napi(ring, options);
     /* The pool finds out about buffer rings when it registers its own. */
