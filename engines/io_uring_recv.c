@@ -186,12 +186,18 @@ static struct uring_buf *uring_buf_take(struct uring_engine *e)
     return b;
 }
 
-/* Before Linux 5.19 each takes an entry; what finds no room goes with the next round. */
+/*
+ * Before Linux 5.19 each takes an entry; what finds no room goes with the next round. Until 5.18 a
+ * receive that waits keeps the buffer that it has chosen, so that there is one more for each
+ * connection: else those that are idle would leave none to the others. Not for kernels with
+ * multishot receives (6.0), one of which could take them all.
+ */
 static void uring_pool_provide(struct uring_engine *e)
 {
     struct uring_pool *pool = &e->pool;
+    uint32_t kept = uring_uses(e, URING_MULTISHOT) ? 0 : e->conns.count;
 
-    while (pool->ring_fill < pool->ring_target &&
+    while (pool->ring_fill < pool->ring_target + kept &&
            io_uring_sq_space_left(&e->ring.io) > URING_STEP_ENTRIES) {
         struct uring_buf *b = uring_buf_take(e);
         if (b == NULL)
