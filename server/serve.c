@@ -44,9 +44,9 @@ struct server_worker {
     bool listens;
     bool owned; /* engine and thread are the server's own */
     bool joinable;
-    bool waits; /* a worker a connection: waits for one (under the server's lock) */
-    /* Under the server's lock, until the thread has said how its start went. */
-    bool running, failed;
+    /* Under the server's lock: a worker a connection waits for one; the thread has said how its
+     * start went; it serves, and others may touch its engine. */
+    bool waits, started, running;
     struct timers timers;
 
     pthread_t thread;
@@ -72,7 +72,8 @@ struct server_totals {
 struct server {
     struct server_config config;
     struct addr address;
-    pthread_mutex_t lock; /* workers, their count, running, failed, waits, serving */
+    /* Of the workers' list, what of each is said to be under it, serving; before a mail_lock. */
+    pthread_mutex_t lock;
     pthread_cond_t started;
     /* Every worker is there: only now may the first one accept, and hand out to the others. */
     bool serving;
@@ -112,7 +113,7 @@ static void worker_waits(struct server_worker *worker)
     if (!worker->server->one_each || worker->listens)
         return;
     pthread_mutex_lock(&worker->server->lock);
-    worker->waits = true;
+    worker->waits = worker->running; /* else this was one that closing its engine ended */
     pthread_mutex_unlock(&worker->server->lock);
 }
 
@@ -194,9 +195,14 @@ static void worker_attach(struct server_worker *worker, struct engine_accepted *
 
 /* --- workers --- */
 
+/* Under the server's lock, without which the engine may be closed meanwhile. -ESHUTDOWN: it takes
+ * no more. */
 static int worker_mail(struct server_worker *worker, const struct engine_accepted *accepted)
 {
     int r = 0;
+
+    if (!worker->running)
+        return -ESHUTDOWN;
     pthread_mutex_lock(&worker->mail_lock);
     if (worker->mail_count == worker->mail_room) {
         unsigned room = worker->mail_room == 0 ? 16 : worker->mail_room * 2;
@@ -334,6 +340,25 @@ static int worker_open(struct server_worker *worker, struct lab_error *err)
     return r;
 }
 
+/* From here on nobody hands it a connection or touches its engine, whose counters are taken before
+ * it is closed. */
+static void worker_end(struct server_worker *worker)
+{
+    struct server *server = worker->server;
+    struct engine *engine = worker->engine;
+
+    pthread_mutex_lock(&server->lock);
+    worker->running = worker->waits = false;
+    for (unsigned i = 0; i < worker->mail_count; i++)
+        engine->ops->accept_refuse(engine, &worker->mail[i]);
+    atomic_fetch_sub_explicit(&server->connections, worker->mail_count, memory_order_relaxed);
+    worker->mail_count = 0;
+    tally_ended(&server->tally, engine);
+    worker->engine = NULL;
+    pthread_mutex_unlock(&server->lock);
+    engine->ops->close(engine);
+}
+
 /* An instance is opened, polled and closed by one thread (io_uring insists on it). */
 static void *worker_main(void *context)
 {
@@ -345,7 +370,7 @@ static void *worker_main(void *context)
     worker->tid = gettid();
     worker->result = r;
     worker->running = r == 0;
-    worker->failed = r < 0;
+    worker->started = true;
     if (r == 0)
         tally_opened(&server->tally, worker->engine);
     pthread_cond_broadcast(&server->started);
@@ -354,19 +379,8 @@ static void *worker_main(void *context)
     pthread_mutex_unlock(&server->lock);
     if (r == 0)
         worker_loop(worker);
-    if (worker->engine == NULL)
-        return NULL;
-    /* What was mailed and never taken. */
-    for (unsigned i = 0; i < worker->mail_count; i++)
-        worker->engine->ops->accept_refuse(worker->engine, &worker->mail[i]);
-    /* Its counters are still to be read: server_sample() must not meet a closed instance. */
-    pthread_mutex_lock(&server->lock);
-    tally_ended(&server->tally, worker->engine);
-    struct engine *engine = worker->engine;
-    worker->engine = NULL;
-    worker->running = false;
-    pthread_mutex_unlock(&server->lock);
-    engine->ops->close(engine);
+    if (worker->engine != NULL)
+        worker_end(worker);
     return NULL;
 }
 
@@ -429,8 +443,9 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
     return worker;
 }
 
-/* A worker with a thread, running when it returns; under the server's lock. A failed one stays
- * in the list, to be joined and freed at the end. */
+/* A worker with a thread, started when it returns (it may have ended again: the lock was let go of
+ * meanwhile); under the server's lock. A failed one stays in the list, to be joined and freed at
+ * the end. */
 static struct server_worker *worker_start(struct server *server, bool listens,
                                           struct lab_error *err)
 {
@@ -448,9 +463,9 @@ static struct server_worker *worker_start(struct server *server, bool listens,
         return NULL;
     }
     worker->joinable = true;
-    while (!worker->running && !worker->failed)
+    while (!worker->started)
         pthread_cond_wait(&server->started, &server->lock);
-    if (worker->running)
+    if (worker->result == 0)
         return worker;
     if (err != NULL)
         *err = worker->error;
@@ -483,24 +498,39 @@ static void acceptor_say(struct server *server, const char *what, uint64_t limit
     pthread_mutex_unlock(&server->lock);
 }
 
-/* A worker that waits for a connection, or a new one. */
+/* A worker that waits for a connection, or a new one; under the server's lock. */
 static struct server_worker *acceptor_own_worker(struct server *server)
 {
-    struct server_worker *found = NULL;
-
-    pthread_mutex_lock(&server->lock);
-    for (unsigned i = 0; i < server->workers_count && found == NULL; i++) {
+    for (unsigned i = server->workers_count; i-- > 0;) {
         /* Newest first: its caches are warm. */
-        struct server_worker *worker = server->workers[server->workers_count - 1 - i];
-        if (worker->waits)
-            found = worker;
+        struct server_worker *worker = server->workers[i];
+        if (worker->waits) {
+            worker->waits = false;
+            return worker;
+        }
     }
-    if (found != NULL)
-        found->waits = false;
-    else if (!atomic_load_explicit(&server->stopping, memory_order_relaxed))
-        found = worker_start(server, false, NULL);
+    return worker_start(server, false, NULL);
+}
+
+/* 0: another worker has it; 1: it is the acceptor's own to serve; -errno: it is nobody's. */
+static int acceptor_hand_out(struct server_worker *acceptor, const struct engine_accepted *accepted)
+{
+    struct server *server = acceptor->server;
+    const struct serve_options *options = &server->config.options;
+    struct server_worker *worker = acceptor;
+    int r = -ESHUTDOWN;
+
+    if (!server->one_each &&
+        (options->reuseport || options->workers <= 1 || !acceptor->engine->caps.attach))
+        return 1;
+    pthread_mutex_lock(&server->lock);
+    if (!atomic_load_explicit(&server->stopping, memory_order_relaxed)) {
+        worker = server->one_each ? acceptor_own_worker(server)
+                                  : server->workers[server->turn++ % options->workers];
+        r = worker == NULL ? -ENOMEM : worker == acceptor ? 1 : worker_mail(worker, accepted);
+    }
     pthread_mutex_unlock(&server->lock);
-    return found;
+    return r;
 }
 
 static void acceptor_accepted(struct pump_listener *listener, struct engine_accepted *accepted)
@@ -508,7 +538,6 @@ static void acceptor_accepted(struct pump_listener *listener, struct engine_acce
     struct server_worker *acceptor = (struct server_worker *)listener;
     struct server *server = acceptor->server;
     const struct serve_options *options = &server->config.options;
-    struct server_worker *worker = acceptor;
 
     uint64_t now = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed) + 1;
     if (options->connections_max != 0 && now > options->connections_max) {
@@ -519,19 +548,15 @@ static void acceptor_accepted(struct pump_listener *listener, struct engine_acce
         return;
     }
     atomic_fetch_add_explicit(&server->accepted, 1, memory_order_relaxed);
-    if (server->one_each)
-        worker = acceptor_own_worker(server);
-    else if (!options->reuseport && acceptor->engine->caps.attach && options->workers > 1)
-        worker = server->workers[server->turn++ % options->workers];
-    if (worker == acceptor) {
-        worker_attach(worker, accepted);
-        return;
-    }
-    if (worker == NULL || worker_mail(worker, accepted) < 0) {
+    int r = acceptor_hand_out(acceptor, accepted);
+    if (r > 0) {
+        worker_attach(acceptor, accepted);
+    } else if (r < 0) {
         atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
         acceptor->engine->ops->accept_refuse(acceptor->engine, accepted);
-        acceptor_say(server, "no memory or no thread for another worker", now);
+        if (r != -ESHUTDOWN)
+            acceptor_say(server, "no memory or no thread for another worker", now);
     }
 }
 
@@ -689,8 +714,9 @@ void server_describe(struct server *server, Lab__Ready *ready)
     char text[ADDR_TEXT_MAX];
 
     record_add_address(ready, addr_format(&server->address, text));
-    tally_describe(server->workers[0]->engine, ready);
     pthread_mutex_lock(&server->lock);
+    if (server->workers[0]->engine != NULL) /* else it has failed already */
+        tally_describe(server->workers[0]->engine, ready);
     ready->tids = calloc(server->workers_count, sizeof(*ready->tids));
     for (unsigned i = 0; i < server->workers_count && ready->tids != NULL; i++)
         ready->tids[ready->n_tids++] = (uint32_t)server->workers[i]->tid;
@@ -720,19 +746,20 @@ void server_record(struct server *server, Lab__Record *record)
 {
     const struct server_totals *before = &server->samples[0], *after = &server->samples[1];
 
+    pthread_mutex_lock(&server->lock);
+    const struct server_worker *first = server->workers[0];
     /* Upon an instance of the client's, the engine's counters are in the client's record. */
-    if (server->workers[0]->owned) {
-        pthread_mutex_lock(&server->lock);
+    if (first->owned) {
         for (unsigned i = 0; i < server->workers_count; i++)
             if (server->workers[i]->running)
                 tally_merge(&server->tally, server->workers[i]->engine);
         tally_record(&server->tally, server->config.spec->ops, record);
-        pthread_mutex_unlock(&server->lock);
     }
+    pthread_mutex_unlock(&server->lock);
     record_add_value(record, &server_metrics[0], (double)(after->accepted - before->accepted));
     record_add_value(record, &server_metrics[1], (double)(after->refused - before->refused));
     record_add_value(record, &server_metrics[2],
                      (double)(after->idle_closed - before->idle_closed));
     record_add_value(record, &server_metrics[3], (double)(after->cut - before->cut));
-    record_add_meter(record, &server->workers[0]->meter, before->rows, after->rows);
+    record_add_meter(record, &first->meter, before->rows, after->rows);
 }

@@ -1,6 +1,7 @@
 """`lab serve` as a program of its own, with clients that lab did not write."""
 
 import os
+import random
 import re
 import resource
 import select
@@ -55,6 +56,13 @@ class Serve(LabCase):
         self.assertEqual(code, EXIT_OK, stderr)
         return stderr
 
+    def wait_for_connections(self, process):
+        files = f"/proc/{process.pid}/fd"
+        before = len(os.listdir(files))
+        until = time.monotonic() + 20 * SLOWER
+        while len(os.listdir(files)) < before + 4 and time.monotonic() < until:
+            time.sleep(0.002)
+
     def test_any_client_is_echoed_over_every_engine(self):
         message = os.urandom(300_000)
         for engine in ("blocking", "epoll", "io_uring"):
@@ -95,6 +103,22 @@ class Serve(LabCase):
             process.send_signal(signal.SIGTERM)
             self.assertEqual(len(read_to_end(conn)), 1000)
         self.assert_ends_well(process)
+
+    def test_stopped_while_connections_come(self):
+        """Where each is handed to a worker: none is handed to one that has ended."""
+        seed = random.Random(1)
+        for words in (("-e", "epoll", "--server-workers", "4"), ("-e", "blocking")):
+            for _ in range(5):
+                process, address = self.serve(*words)
+                client = self.start(
+                    "run", "echo", address, "-q", "-e", "epoll", "-r", "1", "-c", "16", "-d", "60s",
+                    "--reconnect", "--close", "rst", "--timeout", "200ms",
+                )  # fmt: skip
+                self.wait_for_connections(process)
+                time.sleep(seed.random() * 0.05)
+                with self.subTest(words=words):
+                    self.assertEqual(self.assert_ends_well(process), "")
+                self.finish(client, signal.SIGINT)
 
     def test_a_second_one_on_the_same_address(self):
         for listen in ("127.0.0.1:0", f"unix:{self.folder}/s.sock"):

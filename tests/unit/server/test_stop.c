@@ -1,0 +1,138 @@
+/*
+ * A server that is stopped, or whose engine breaks, while connections come: those that it takes no
+ * more are closed, and nobody is handed to a worker that has ended.
+ */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/rng.h"
+#include "server/serve.h"
+
+#define CLIENTS  6
+#define ROUNDS   25
+#define ALIVE_NS (4 * NS_PER_MS) /* at most, before it is stopped */
+#define DRAIN_NS (20 * NS_PER_MS)
+
+TestSuite(server_stop, .timeout = 120);
+
+struct rig {
+    struct engine_spec spec;
+    struct server_config config;
+    void *options;
+    struct server *server;
+    struct lab_error err;
+    struct addr address;
+    _Atomic bool over;
+    pthread_t clients[CLIENTS];
+};
+
+/* False: the engine cannot run here. */
+static bool rig_open(struct rig *rig, const char *engine, unsigned workers)
+{
+    struct engine_config config = {0};
+    struct engine_caps caps = {0};
+
+    memset(rig, 0, sizeof(*rig));
+    int r = engine_spec_parse(engine, &rig->spec, &rig->err);
+    config.options = rig->spec.options;
+    if (r < 0 || rig->spec.ops->probe(&config, &caps, &rig->err) < 0) {
+        cr_log_warn("skipped: %s", rig->err.text);
+        return false;
+    }
+    rig->config.spec = &rig->spec;
+    rig->config.workload = server_workload_find("echo");
+    rig->options = calloc(1, rig->config.workload->options_size);
+    option_defaults(rig->config.workload->options, rig->options);
+    option_defaults(serve_options, &rig->config.options);
+    rig->config.options.workers = workers;
+    rig->config.workload_options = rig->options;
+    cr_assert_eq(addr_parse("127.0.0.1:0", 0, "", &rig->config.listen, &rig->err), 0);
+    return true;
+}
+
+static void rig_start(struct rig *rig)
+{
+    cr_assert_eq(server_start(&rig->server, &rig->config, &rig->err), 0, "%s", rig->err.text);
+    rig->address = *server_address(rig->server);
+}
+
+static void rig_close(struct rig *rig)
+{
+    engine_spec_free(&rig->spec);
+    free(rig->options);
+}
+
+/* Connects, has a byte echoed, and goes with a reset, which leaves no port in TIME_WAIT. */
+static void *client_main(void *context)
+{
+    static const struct linger hard = {.l_onoff = 1};
+    static const struct timeval patience = {.tv_usec = 200000};
+    struct rig *rig = context;
+    char byte = 'x';
+
+    while (!atomic_load(&rig->over)) {
+        int fd = socket(rig->address.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+        if (connect(fd, (const struct sockaddr *)&rig->address.sa, rig->address.size) == 0 &&
+            send(fd, &byte, 1, MSG_NOSIGNAL) == 1)
+            (void)!recv(fd, &byte, 1, 0);
+        close(fd);
+    }
+    return NULL;
+}
+
+static void clients_start(struct rig *rig)
+{
+    atomic_store(&rig->over, false);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        cr_assert_eq(pthread_create(&rig->clients[i], NULL, client_main, rig), 0);
+}
+
+static void clients_end(struct rig *rig)
+{
+    atomic_store(&rig->over, true);
+    for (unsigned i = 0; i < CLIENTS; i++)
+        pthread_join(rig->clients[i], NULL);
+}
+
+static void stop_under_churn(const char *engine, unsigned workers)
+{
+    static struct rig rig;
+    struct rng rng;
+
+    if (!rig_open(&rig, engine, workers))
+        return;
+    rng_seed(&rng, 1);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        rig_start(&rig);
+        clients_start(&rig);
+        nanosleep(&(struct timespec){.tv_nsec = (long)rng_below(&rng, ALIVE_NS)}, NULL);
+        server_stop(rig.server, DRAIN_NS);
+        clients_end(&rig);
+    }
+    rig_close(&rig);
+}
+
+Test(server_stop, workers_of_epoll_under_churn)
+{
+    stop_under_churn("epoll", 4);
+}
+
+Test(server_stop, workers_of_io_uring_under_churn)
+{
+    stop_under_churn("io_uring", 4);
+}
+
+Test(server_stop, a_worker_a_connection_under_churn)
+{
+    stop_under_churn("blocking", 1);
+}
