@@ -3,9 +3,12 @@
  * serves until SIGTERM; started by a controller it takes part in a trial.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "cli/names.h"
 #include "cli/side.h"
@@ -71,6 +74,7 @@ static int serve_for_controller(struct serve_side *serve)
         .window = serve_window,
         .sample = serve_sample,
         .finish = serve_finish,
+        .failed_fd = server_failed_fd(serve->server),
     };
     int exit_code = child_run(&side, (unsigned)serve->side.options.index);
     server_stop(serve->server, SERVE_DRAIN_CHILD_NS);
@@ -96,24 +100,32 @@ static void serve_say_counts(struct server *server)
     lab__record__free_unpacked(record, NULL);
 }
 
+/* Serves until it is told to end, or until an engine fails: who looks on has been told of that. */
 static int serve_for_person(struct serve_side *serve)
 {
     char text[ADDR_TEXT_MAX];
     sigset_t signals;
-    int got;
 
-    server_sample(serve->server, 0);
-    printf("listening on %s\n", addr_format(server_address(serve->server), text));
-    fflush(stdout);
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    while (sigwait(&signals, &got) != 0)
+    struct pollfd ends[] = {{.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN},
+                            {.fd = server_failed_fd(serve->server), .events = POLLIN}};
+    if (ends[0].fd < 0) {
+        int exit_code = cli_fail(CLI_FAILED, "cannot wait for signals: %s", strerror(errno));
+        server_stop(serve->server, 0);
+        return exit_code;
+    }
+    server_sample(serve->server, 0);
+    printf("listening on %s\n", addr_format(server_address(serve->server), text));
+    fflush(stdout);
+    while (poll(ends, 2, -1) < 0)
         ;
     if (serve->side.options.verbose)
         serve_say_counts(serve->server);
     server_stop(serve->server, SERVE_DRAIN_NS);
-    return CLI_OK;
+    close(ends[0].fd);
+    return ends[1].revents != 0 ? CLI_FAILED : CLI_OK;
 }
 
 static int serve_exit_code(int err)

@@ -136,11 +136,32 @@ static int say_finished(uint64_t t0_ns, uint64_t t1_ns)
     return child_say(&report);
 }
 
+/* Sleeps until something comes on the channel, or the deadline. -ECANCELED: the side has failed. */
+static int await_order(const struct child_side *side, uint64_t deadline_ns)
+{
+    struct pollfd wait[] = {{.fd = channel.in, .events = POLLIN},
+                            {.fd = side->failed_fd > 0 ? side->failed_fd : -1, .events = POLLIN}};
+    uint64_t now_ns = clock_ns();
+    struct timespec left = clock_timespec(deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+
+    int r = ppoll(wait, 2, deadline_ns == CLOCK_NEVER ? NULL : &left, NULL);
+    if (r < 0)
+        return errno == EINTR ? 0 : -errno;
+    if (r == 0)
+        return -ETIMEDOUT;
+    return wait[1].revents != 0 ? -ECANCELED : 0;
+}
+
 /* The next order, or NULL at the deadline; *r tells why there is none. */
-static Lab__Order *next_order(uint64_t deadline_ns, int *r)
+static Lab__Order *next_order(const struct child_side *side, uint64_t deadline_ns, int *r)
 {
     ProtobufCMessage *message = NULL;
-    *r = channel_receive(&channel, &lab__order__descriptor, deadline_ns, &message);
+
+    do {
+        *r = await_order(side, deadline_ns);
+        if (*r == 0)
+            *r = channel_take(&channel, &lab__order__descriptor, &message);
+    } while (*r == -EAGAIN);
     return (Lab__Order *)message;
 }
 
@@ -152,11 +173,11 @@ struct measured {
 
 /* Sleeps until at_ns, and watches the channel meanwhile. 0: it is time; 1: stopped; -errno. An
  * End moves *end_ns; one who asks the time is answered. */
-static int sleep_until(uint64_t at_ns, uint64_t *end_ns)
+static int sleep_until(const struct child_side *side, uint64_t at_ns, uint64_t *end_ns)
 {
     for (;;) {
         int r;
-        Lab__Order *order = next_order(at_ns, &r);
+        Lab__Order *order = next_order(side, at_ns, &r);
         if (r == -ETIMEDOUT)
             return 0;
         if (r < 0)
@@ -194,14 +215,14 @@ static void take_after(const struct child_side *side, struct measured *m, unsign
 static int measure_window(const struct child_side *side, const Lab__Order__Window *window,
                           struct measured *m)
 {
-    int r = sleep_until(window->t0_ns, NULL);
+    int r = sleep_until(side, window->t0_ns, NULL);
     if (r != 0)
         return r;
     take_before(m);
     side->sample(side->context, 0, m->t0_ns);
     for (unsigned i = 1; i <= CHILD_SLICES; i++) {
         uint64_t length_ns = window->t1_ns - window->t0_ns;
-        r = sleep_until(window->t0_ns + length_ns * i / CHILD_SLICES, NULL);
+        r = sleep_until(side, window->t0_ns + length_ns * i / CHILD_SLICES, NULL);
         if (r != 0)
             return r;
         if (i < CHILD_SLICES)
@@ -220,21 +241,21 @@ static int measure_until_finished(const struct child_side *side, const Lab__Orde
     uint64_t t0_ns, t1_ns, end_ns = 0;
 
     side->sample(side->context, 0, clock_ns());
-    int r = sleep_until(window->t0_ns, &end_ns);
+    int r = sleep_until(side, window->t0_ns, &end_ns);
     if (r != 0)
         return r;
     take_before(m);
     if (side->wait_finished == NULL) {
         /* A thread that got no CPU in time may have heard of the end already. */
         if (end_ns == 0)
-            r = sleep_until(CLOCK_NEVER, &end_ns);
+            r = sleep_until(side, CLOCK_NEVER, &end_ns);
         if (r != 0)
             return r;
         take_after(side, m, 1);
         return 0;
     }
     while (side->wait_finished(side->context, CHILD_LOOK_NS, &t0_ns, &t1_ns) == -EAGAIN) {
-        r = sleep_until(0, NULL);
+        r = sleep_until(side, 0, NULL);
         if (r != 0)
             return r;
     }
@@ -288,7 +309,7 @@ int child_run(const struct child_side *side, unsigned index)
     int r = say_ready(side, &spins);
 
     while (r == 0) {
-        Lab__Order *order = next_order(CLOCK_NEVER, &r);
+        Lab__Order *order = next_order(side, CLOCK_NEVER, &r);
         if (r < 0)
             break;
         if (order->what_case == LAB__ORDER__WHAT_WINDOW)
@@ -301,7 +322,8 @@ int child_run(const struct child_side *side, unsigned index)
     }
     if (r == 1)
         return 0;
-    if (r != -EPIPE) /* else its controller is gone, and nobody reads this */
+    /* That its side failed has been said; where the controller is gone, nobody reads. */
+    if (r != -ECANCELED && r != -EPIPE)
         fprintf(stderr, "lab: the control channel broke: %s\n", strerror(-r));
     return 4;
 }

@@ -28,6 +28,7 @@ struct child_side {
     int (*wait_finished)(void *context, uint64_t timeout_ns, uint64_t *t0_ns, uint64_t *t1_ns);
     /* Stops, drains, joins the workers, fills everything but process, t0, t1, side, index. */
     void (*finish)(void *context, Lab__Record *record);
+    int failed_fd; /* readable once it cannot go on, which it has said on stderr; 0: none */
 };
 
 /* Takes stdin and stdout for the control channel (stdout is pointed at stderr from then on, so
@@ -37,8 +38,8 @@ bool child_has_channel(void);
 /* Tells the controller why this child cannot go on. exit_code as in design.md. */
 void child_fail(int exit_code, const char *text);
 void child_note(const char *text);
-/* Runs the whole conversation; returns the exit code. If the controller goes away (EOF) it
- * returns at once. */
+/* Runs the whole conversation; returns the exit code. If the controller goes away (EOF), or
+ * the side has failed, it returns at once. */
 int child_run(const struct child_side *side, unsigned index);
 
 /* Pins the calling thread (and those that it starts later) to one or more CPUs. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -83,6 +84,7 @@ struct server {
     bool one_each; /* a worker a connection */
     _Atomic uint64_t connections;
     _Atomic bool stopping;
+    int failed_fd; /* -1 if it is joined: who has the engine hears of it */
     _Atomic uint64_t refused, idle_closed, cut, accepted;
     uint64_t said_ns, unsaid; /* under the lock: refusals are said once a second */
     uint64_t failed_said_ns;  /* ... and that none can be accepted */
@@ -294,6 +296,7 @@ static void worker_loop(struct server_worker *worker)
         int r = ops->poll(worker->engine, deadline_ns);
         if (r < 0) {
             fprintf(stderr, "lab: the %s engine failed: %s\n", ops->name, strerror(-r));
+            eventfd_write(server->failed_fd, 1);
             return;
         }
         worker_take_mail(worker);
@@ -580,6 +583,7 @@ static int server_new(struct server **out, const struct server_config *config,
     if (server == NULL)
         return lab_fail(err, ENOMEM, "no memory for a server");
     server->config = *config;
+    server->failed_fd = -1;
     if (config->workload->process_open != NULL) {
         int r = config->workload->process_open(&server->process, config->workload_options,
                                                &server->note, err);
@@ -603,6 +607,13 @@ int server_start(struct server **out, const struct server_config *config, struct
     int r = server_new(&server, config, err);
     if (r < 0)
         return r;
+    /* Before the threads, which may take a copy of the table of descriptors with them. */
+    server->failed_fd = eventfd(0, EFD_CLOEXEC);
+    if (server->failed_fd < 0) {
+        r = lab_fail(err, errno, "cannot start a server: %s", strerror(errno));
+        server_stop(server, 0);
+        return r;
+    }
     pthread_mutex_lock(&server->lock);
     worker = worker_start(server, true, err);
     if (worker != NULL) {
@@ -658,6 +669,11 @@ const char *server_note(const struct server *server)
     return server->note;
 }
 
+int server_failed_fd(const struct server *server)
+{
+    return server->failed_fd;
+}
+
 static void worker_wake(struct server_worker *worker)
 {
     pthread_mutex_lock(&worker->server->lock);
@@ -701,6 +717,8 @@ void server_stop(struct server *server, uint64_t drain_ns)
     if (server->unsaid > 0)
         fprintf(stderr, "lab: refused %llu more\n", (unsigned long long)server->unsaid);
     free(server->workers);
+    if (server->failed_fd >= 0)
+        close(server->failed_fd);
     if (server->process != NULL)
         server->config.workload->process_close(server->process);
     free(server->note);

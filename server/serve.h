@@ -73,6 +73,9 @@ int server_join(struct server **server, const struct server_config *config, stru
 const struct addr *server_address(const struct server *server);
 /* What the user is to know of what it serves; NULL: nothing. */
 const char *server_note(const struct server *server);
+/* Of one that was started: readable once an engine of its workers has failed, which was said on
+ * stderr. What that worker had is closed, and no end but server_stop makes sense. */
+int server_failed_fd(const struct server *server);
 /* Stops accepting, lets what is queued go out within drain_ns, closes, ends the threads, frees. */
 void server_stop(struct server *server, uint64_t drain_ns);
 

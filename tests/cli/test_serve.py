@@ -5,12 +5,14 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
+import subprocess
 import time
 
-from harness import EXIT_OK, SLOWER, LabCase, main
+from harness import EXIT_FAILED, EXIT_OK, LAB, SLOWER, LabCase, main
 
 
 def connect(address, timeout_s=10 * SLOWER):
@@ -158,6 +160,36 @@ class Serve(LabCase):
         ):
             with self.subTest(address=address):
                 self.assert_refused("serve", "echo", "--listen", address, says=says)
+
+
+class EngineFailure(LabCase):
+    """The engine's waiting fails, as of a descriptor that is gone."""
+
+    def failing(self, when):
+        if not shutil.which("strace"):
+            self.skipTest("strace is not there")
+        inject = f"inject=epoll_pwait2,epoll_wait:error=EBADF:when={when}+"
+        if subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode != 0:
+            self.skipTest("nothing can be traced here")
+        return ("strace", "-f", "-qq", "-e", inject, "-o", "/dev/null")
+
+    def test_ends_the_server(self):
+        process = self.launch(*self.failing(when=3), LAB, "serve", "echo", "-l", "127.0.0.1:0")
+        with connect(self.address_of(process, "lab serve")) as conn:
+            conn.sendall(b"x")
+            code, _, stderr = self.finish(process)
+        self.assertEqual(code, EXIT_FAILED, stderr)
+        self.assert_says(stderr, "lab: the epoll engine failed: Bad file descriptor")
+
+    def test_fails_the_trial(self):
+        via = " ".join(self.failing(when=200))
+        result = self.lab(
+            "run", "echo", "-q", "-e", "epoll", "-r", "1", "-d", "1s", "--server-via", via
+        )
+        self.assert_exit(result, EXIT_FAILED)
+        self.assert_says(
+            result.stderr, "exit code 4", "last words: lab: the epoll engine failed: Bad file"
+        )
 
 
 class Limits(LabCase):

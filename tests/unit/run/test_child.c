@@ -2,6 +2,7 @@
  * thread gets no CPU and several have come by the time that it looks. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,11 +45,11 @@ struct played {
 };
 
 /* A server's child loop in a process of its own, once it is ready. */
-static void played_start(struct played *played)
+static void played_start(struct played *played, int failed_fd)
 {
     static unsigned samples[2];
-    struct child_side side = {"server",    samples, side_ready, side_window,
-                              side_sample, NULL,    side_finish};
+    struct child_side side = {"server",    samples, side_ready,  side_window,
+                              side_sample, NULL,    side_finish, failed_fd};
     struct lab_error err;
     int fds[2];
 
@@ -128,7 +129,7 @@ Test(child, answers_within_an_open_window)
 {
     struct played played;
 
-    played_start(&played);
+    played_start(&played, 0);
     played_skip(&played, LAB__REPORT__WHAT_READY);
     order(&played, LAB__ORDER__WHAT_WINDOW, clock_ns() + 5 * NS_PER_MS);
     order(&played, LAB__ORDER__WHAT_CLOCK, 0);
@@ -142,9 +143,31 @@ Test(child, hears_of_the_end_before_the_beginning)
 {
     struct played played;
 
-    played_start(&played);
+    played_start(&played, 0);
     played_skip(&played, LAB__REPORT__WHAT_READY);
     order(&played, LAB__ORDER__WHAT_WINDOW, clock_ns() + 200 * NS_PER_MS);
     order(&played, LAB__ORDER__WHAT_END, clock_ns());
     played_ends(&played);
+}
+
+/* Wherever it is in the conversation. */
+Test(child, ends_when_its_side_has_failed)
+{
+    for (unsigned within = 0; within < 2; within++) {
+        struct played played;
+        int failed_fd = eventfd(0, EFD_CLOEXEC), status = -1;
+
+        played_start(&played, failed_fd);
+        played_skip(&played, LAB__REPORT__WHAT_READY);
+        if (within) {
+            order(&played, LAB__ORDER__WHAT_WINDOW, clock_ns());
+            order(&played, LAB__ORDER__WHAT_CLOCK, 0);
+            played_skip(&played, LAB__REPORT__WHAT_CLOCK_NS);
+        }
+        eventfd_write(failed_fd, 1);
+        cr_assert_eq(waitpid(played.pid, &status, 0), played.pid);
+        cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 4, "%x", (unsigned)status);
+        channel_close(&played.channel);
+        close(failed_fd);
+    }
 }

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -135,4 +136,59 @@ Test(server_stop, workers_of_io_uring_under_churn)
 Test(server_stop, a_worker_a_connection_under_churn)
 {
     stop_under_churn("blocking", 1);
+}
+
+/* --- an engine that breaks --- */
+
+/* The engine's own but for poll, which breaks one after another. */
+static struct engine_ops brittle;
+static const struct engine_ops *sound;
+static _Atomic int polls_left;
+
+static int brittle_poll(struct engine *engine, uint64_t deadline_ns)
+{
+    return atomic_fetch_sub(&polls_left, 1) > 0 ? sound->poll(engine, deadline_ns) : -EIO;
+}
+
+static int brittle_open(struct engine **engine, const struct engine_config *config,
+                        const struct engine_events *events, struct lab_error *err)
+{
+    int r = sound->open(engine, config, events, err);
+    if (r == 0)
+        (*engine)->ops = &brittle;
+    return r;
+}
+
+static void break_under_churn(const char *engine, unsigned workers)
+{
+    static struct rig rig;
+
+    if (!rig_open(&rig, engine, workers))
+        return;
+    sound = rig.spec.ops;
+    brittle = *sound;
+    brittle.open = brittle_open;
+    brittle.poll = brittle_poll;
+    rig.spec.ops = &brittle;
+    for (int polls = 0; polls < 200; polls = 2 * polls + 1) {
+        atomic_store(&polls_left, polls);
+        rig_start(&rig);
+        struct pollfd failed = {.fd = server_failed_fd(rig.server), .events = POLLIN};
+        clients_start(&rig);
+        cr_assert_eq(poll(&failed, 1, 20000), 1, "nobody hears of it");
+        nanosleep(&(struct timespec){.tv_nsec = (long)NS_PER_MS}, NULL);
+        server_stop(rig.server, DRAIN_NS);
+        clients_end(&rig);
+    }
+    rig_close(&rig);
+}
+
+Test(server_stop, workers_whose_engines_fail)
+{
+    break_under_churn("epoll", 4);
+}
+
+Test(server_stop, a_worker_a_connection_whose_engine_fails)
+{
+    break_under_churn("blocking", 1);
 }
