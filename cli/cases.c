@@ -541,7 +541,7 @@ static int cases_add(struct cases_plan *plan, const struct draft *draft, const c
                      bool named)
 {
     struct run_result *result = plan->result;
-    struct run_case c = {0};
+    struct run_case c = {.of_all = !named};
 
     int r = draft_case(draft, engine, &c, plan->err);
     if (r == CLI_OK && c.status != RUN_RAN && named && !plan->options->skip_unavailable) {

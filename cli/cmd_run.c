@@ -189,12 +189,15 @@ static int run_prepare(struct run_command *command, struct lab_error *err)
 static int run_exit_code(const struct run_command *command)
 {
     const struct run_result *result = &command->result;
-    bool failed = false, cannot = false, errors = false, doubt = false;
+    bool failed = false, cannot = false, errors = false, doubt = false, ran = false;
 
     for (size_t i = 0; i < result->cases_count; i++) {
         const struct run_case *c = &result->cases[i];
         failed |= c->status == RUN_FAILED;
-        cannot |= c->status == RUN_CANNOT_RUN && c->trials_count > 0;
+        ran |= c->status == RUN_RAN;
+        /* Found out by a child, on another host perhaps: what was to be skipped is. */
+        cannot |= c->status == RUN_CANNOT_RUN && c->trials_count > 0 && !c->of_all &&
+                  !command->options.skip_unavailable;
         for (size_t t = 0; t < c->trials_count; t++) {
             const struct run_trial *trial = &c->trials[t];
             failed |= trial->failed && c->status != RUN_CANNOT_RUN;
@@ -204,7 +207,7 @@ static int run_exit_code(const struct run_command *command)
     }
     if (failed)
         return CLI_FAILED;
-    if (cannot)
+    if (cannot || !ran)
         return CLI_UNAVAILABLE;
     if (errors)
         return CLI_BAD;

@@ -96,6 +96,7 @@ struct run_case {
     uint32_t client_threads, server_threads;     /* at work at once, over all its processes */
     char wait[8];                                /* sleep or spin */
     uint64_t warmup_ns, duration_ns;
+    bool of_all;            /* its engine was not named: that it cannot run is no error */
     enum run_status status; /* RUN_CANNOT_RUN, RUN_NOT_BUILT: skipped, with reason */
     char reason[512];
     /* The results. */

@@ -6,7 +6,16 @@ import shutil
 import socket
 import subprocess
 
-from harness import EXIT_BAD, EXIT_FAILED, EXIT_UNAVAILABLE, EXIT_USAGE, LAB, LabCase, main
+from harness import (
+    EXIT_BAD,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    LAB,
+    LabCase,
+    main,
+)
 from servers import server
 
 SHORT = ("-q", "-e", "epoll", "-r", "1", "-d", "200ms", "-w", "20ms", "-c", "4")
@@ -209,6 +218,14 @@ class Via(LabCase):
         self.assert_exit(result, EXIT_UNAVAILABLE)
         self.assert_says(result.stderr, "io_uring", "seccomp")
         self.assertRegex(result.stdout, r"(?m)^epoll .* \d/1", "the other one is measured")
+        short = ("-q", "-r", "1", "-d", "100ms", "-c", "4", "--server-via", via)
+        for words, code in (
+            ((), EXIT_OK),  # of all engines, what cannot run is skipped
+            (("-e", "io_uring,epoll", "--skip-unavailable"), EXIT_OK),
+            (("-e", "io_uring", "--skip-unavailable"), EXIT_UNAVAILABLE),
+        ):
+            with self.subTest(words=words):
+                self.assert_exit(self.lab("run", "echo", *short, *words), code)
 
     def test_a_prefix(self):
         result = self.lab("run", "echo", *SHORT, "--server-via", "env X=1")
