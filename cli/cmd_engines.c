@@ -240,23 +240,26 @@ static json_t *engines_json_one(const struct engines_answer *answer)
                      capabilities, "options", options);
 }
 
-static int engines_json(const char *name)
+/* A list, of however many: its array is taken over. */
+static void engines_json_print(json_t *array)
+{
+    json_dumpf(array, stdout, JSON_INDENT(1));
+    fputc('\n', stdout);
+    json_decref(array);
+}
+
+static void engines_json_all(void)
 {
     json_t *array = json_array();
     struct lab_error err;
 
     for (unsigned i = 0; engine_registry[i] != NULL; i++) {
         struct engines_answer answer;
-        if (name != NULL && strcmp(engine_registry[i]->name, name) != 0)
-            continue;
         if (engines_ask(engine_registry[i]->name, &answer, &err) == 0)
             json_array_append_new(array, engines_json_one(&answer));
         engine_spec_free(&answer.spec);
     }
-    json_dumpf(array, stdout, JSON_INDENT(1));
-    fputc('\n', stdout);
-    json_decref(array);
-    return CLI_OK;
+    engines_json_print(array);
 }
 
 /* --- the command --- */
@@ -270,15 +273,16 @@ static int engines_run(const struct args *args, const struct engines_options *op
         return cli_fail(CLI_USAGE, "'%s' is one word too many: lab engines [NAME]", args->words[1]);
     if (args->words_count == 0) {
         if (options->json)
-            return engines_json(NULL);
-        engines_print_all();
+            engines_json_all();
+        else
+            engines_print_all();
         return CLI_OK;
     }
     if (engines_ask(args->words[0], &answer, &err) < 0)
         return cli_fail(CLI_USAGE, "%s", err.text);
     int exit_code = answer.here ? CLI_OK : CLI_UNAVAILABLE;
     if (options->json)
-        engines_json(answer.ops->name);
+        engines_json_print(json_pack("[o]", engines_json_one(&answer)));
     else
         engines_print_one(&answer);
     engine_spec_free(&answer.spec);

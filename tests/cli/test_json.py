@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import stat
+import subprocess
 import unittest
 
-from harness import EXIT_USAGE, LabCase, main
+from harness import EXIT_USAGE, LAB, LabCase, main
 
 try:
     import jsonschema
@@ -60,6 +62,15 @@ class Schema(LabCase):
     def test_one_way_and_both_sides_in_one(self):
         self.validate("-e", "epoll", "--one-way")
         self.validate("-e", "null")
+
+    def test_a_spec_as_json_is_asked_with_its_options(self):
+        for spec in ("epoll", "epoll:busy_poll=50us"):
+            text = self.lab("engines", spec)
+            (engine,) = json.loads(self.lab("engines", "--json", spec).stdout)
+            self.assertEqual(engine["name"], "epoll")
+            for name, what in engine["capabilities"].items():
+                self.assertRegex(text.stdout, rf"(?m)^{re.escape(name)} +{what['state']}")
+            self.assertEqual("busy polling" in engine["capabilities"], "busy_poll" in spec)
 
     def test_engines_as_json(self):
         for engine in json.loads(self.lab("engines", "--json").stdout):
@@ -123,6 +134,19 @@ class File(LabCase):
         os.umask(umask)
         self.assertEqual(stat.S_IMODE(os.stat(self.path()).st_mode), 0o666 & ~umask)
         self.assertEqual(os.listdir(self.folder), ["out.json"], "something is left beside it")
+
+    def test_closed_streams_do_not_become_the_file(self):
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            with self.subTest(closed=closed):
+                words = " ".join((*SHORT, "-e", "epoll", "--label", "x=" + 5000 * "y"))
+                subprocess.run(
+                    f"exec '{LAB}' run echo {words} -v --json out.json {closed}",
+                    shell=True, cwd=self.folder, env=self.environment(), timeout=60, check=True,
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+                with open(self.path(), encoding="utf-8") as file:
+                    self.assertEqual(json.load(file)["schema"], "lab-run")
+                os.unlink(self.path())
 
     def test_what_was_there_is_replaced_at_the_end(self):
         with open(self.path(), "w", encoding="utf-8") as file:
