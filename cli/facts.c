@@ -73,6 +73,25 @@ struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side
     return all;
 }
 
+bool facts_same_mark(const struct run_verdict *a, const struct run_verdict *b)
+{
+    static const char number[] = "0123456789.";
+    const char *x = a->evidence, *y = b->evidence;
+
+    if (strcmp(a->name, b->name) != 0)
+        return false;
+    for (; *x != '\0' && *y != '\0'; x++, y++) {
+        size_t digits = strspn(x, number), others = strspn(y, number);
+        if ((digits > 0) != (others > 0))
+            return false;
+        x += digits;
+        y += others;
+        if (*x != *y || *x == '\0')
+            break;
+    }
+    return *x == *y;
+}
+
 uint64_t facts_ops(const struct run_case *c)
 {
     uint64_t ops = 0;

@@ -29,6 +29,9 @@ struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side
 uint64_t facts_ops(const struct run_case *c);
 unsigned facts_trials(const struct run_case *c); /* good ones */
 
+/* Whether two watermarks are one remark: sentences that differ in their numbers at most. */
+bool facts_same_mark(const struct run_verdict *a, const struct run_verdict *b);
+
 /* A counter's sum; NAN if not observed. */
 double facts_counter(const struct run_case *c, enum facts_side side, const char *metric);
 /* A gauge's highest; NAN if not observed. */

@@ -465,7 +465,17 @@ static json_t *json_capabilities(const Lab__Ready *ready)
     return object;
 }
 
-/* Names that any trial carries, with the first evidence and how many trials it holds for. */
+/* Whether one of the trial's first marks is that remark. */
+static bool json_is_marked(const struct run_trial *trial, size_t count,
+                           const struct run_verdict *mark)
+{
+    for (size_t i = 0; i < count; i++)
+        if (facts_same_mark(&trial->watermarks[i], mark))
+            return true;
+    return false;
+}
+
+/* Remarks that any trial carries, as the first one words them, and of how many trials each is. */
 static json_t *json_watermarks(const struct run_case *c)
 {
     json_t *array = json_array();
@@ -473,18 +483,16 @@ static json_t *json_watermarks(const struct run_case *c)
     for (size_t t = 0; t < c->trials_count; t++) {
         for (size_t i = 0; i < c->trials[t].watermarks_count; i++) {
             const struct run_verdict *mark = &c->trials[t].watermarks[i];
-            json_t *known = NULL, *entry;
-            size_t k;
-            json_array_foreach(array, k, entry)
-            {
-                if (strcmp(json_string_value(json_object_get(entry, "name")), mark->name) == 0)
-                    known = json_object_get(entry, "trials");
-            }
-            if (known != NULL)
-                json_integer_set(known, json_integer_value(known) + 1);
-            else
-                json_array_append_new(array, json_pack("{ss so si}", "name", mark->name, "evidence",
-                                                       json_text(mark->evidence), "trials", 1));
+            bool known = json_is_marked(&c->trials[t], i, mark);
+            json_int_t trials = 0;
+            for (size_t k = 0; k < t && !known; k++)
+                known = json_is_marked(&c->trials[k], c->trials[k].watermarks_count, mark);
+            if (known)
+                continue;
+            for (size_t k = t; k < c->trials_count; k++)
+                trials += json_is_marked(&c->trials[k], c->trials[k].watermarks_count, mark);
+            json_array_append_new(array, json_pack("{ss so sI}", "name", mark->name, "evidence",
+                                                   json_text(mark->evidence), "trials", trials));
         }
     }
     return array;

@@ -25,12 +25,17 @@ static void *notes_memory(void *memory)
     return memory;
 }
 
-static const struct run_verdict *notes_watermark(const struct run_trial *trial, const char *name)
+static bool notes_equal(const struct run_verdict *a, const struct run_verdict *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->evidence, b->evidence) == 0;
+}
+
+static bool notes_has_mark(const struct run_trial *trial, const struct run_verdict *mark)
 {
     for (size_t i = 0; i < trial->watermarks_count; i++)
-        if (strcmp(trial->watermarks[i].name, name) == 0)
-            return &trial->watermarks[i];
-    return NULL;
+        if (notes_equal(&trial->watermarks[i], mark))
+            return true;
+    return false;
 }
 
 /* True if every good trial of the run carries the very same watermark. */
@@ -39,10 +44,7 @@ static bool notes_everywhere(const struct run_result *run, const struct run_verd
     for (size_t i = 0; i < run->cases_count; i++) {
         const struct run_case *c = &run->cases[i];
         for (size_t t = 0; t < c->trials_count; t++) {
-            if (c->trials[t].failed)
-                continue;
-            const struct run_verdict *same = notes_watermark(&c->trials[t], mark->name);
-            if (same == NULL || strcmp(same->evidence, mark->evidence) != 0)
+            if (!c->trials[t].failed && !notes_has_mark(&c->trials[t], mark))
                 return false;
         }
     }
@@ -136,12 +138,12 @@ static void notes_say(FILE *out, const char *name, const struct notes_trials *tr
 }
 
 /* Said for all rows, or (the busier side) by figures of the table. */
-static bool notes_is_common(const struct notes *notes, const char *name)
+static bool notes_is_common(const struct notes *notes, const struct run_verdict *mark)
 {
-    if (strcmp(name, "busier-side") == 0)
+    if (strcmp(mark->name, "busier-side") == 0)
         return true;
     for (size_t i = 0; i < notes->common_count; i++)
-        if (strcmp(notes->common[i]->name, name) == 0)
+        if (notes_equal(notes->common[i], mark))
             return true;
     return false;
 }
@@ -153,23 +155,29 @@ static const struct run_verdict *notes_list(const struct run_trial *trial, bool 
     return verdicts ? trial->verdicts : trial->watermarks;
 }
 
-/* Whether an entry before the k-th of trial t, or of an earlier trial, has the same name. */
+/* A verdict is one by its name, whatever it was found by; a watermark by what it remarks. */
+static bool notes_same(bool verdicts, const struct run_verdict *a, const struct run_verdict *b)
+{
+    return verdicts ? strcmp(a->name, b->name) == 0 : facts_same_mark(a, b);
+}
+
+/* Whether an entry before the k-th of trial t, or of an earlier trial, is the same. */
 static bool notes_said(const struct run_case *c, bool verdicts, size_t t, size_t k,
-                       const char *name)
+                       const struct run_verdict *entry)
 {
     for (size_t i = 0; i <= t; i++) {
         size_t count;
         const struct run_verdict *list = notes_list(&c->trials[i], verdicts, &count);
         for (size_t n = 0; n < (i == t ? k : count); n++)
-            if (strcmp(list[n].name, name) == 0)
+            if (notes_same(verdicts, &list[n], entry))
                 return true;
     }
     return false;
 }
 
-/* In which trials, from t on, the name holds. */
+/* In which trials, from t on, it holds. */
 static struct notes_trials notes_holds(const struct run_case *c, bool verdicts, size_t t,
-                                       const char *name)
+                                       const struct run_verdict *entry)
 {
     struct notes_trials trials = {0};
 
@@ -177,15 +185,15 @@ static struct notes_trials notes_holds(const struct run_case *c, bool verdicts, 
         size_t count;
         const struct run_verdict *list = notes_list(&c->trials[t], verdicts, &count);
         for (size_t k = 0; k < count; k++)
-            if (strcmp(list[k].name, name) == 0)
+            if (notes_same(verdicts, &list[k], entry))
                 notes_trials_add(&trials, &c->trials[t], list[k].evidence);
     }
     return trials;
 }
 
-/* Calls each() with every name of the case's verdicts, or watermarks, once. */
+/* Calls each() with all that differ of the case's verdicts, or watermarks, once. */
 static void notes_each(const struct run_case *c, bool verdicts,
-                       void (*each)(void *context, const char *name,
+                       void (*each)(void *context, const struct run_verdict *entry,
                                     const struct notes_trials *trials),
                        void *context)
 {
@@ -193,10 +201,10 @@ static void notes_each(const struct run_case *c, bool verdicts,
         size_t count;
         const struct run_verdict *list = notes_list(&c->trials[t], verdicts, &count);
         for (size_t k = 0; k < count; k++) {
-            if (notes_said(c, verdicts, t, k, list[k].name))
+            if (notes_said(c, verdicts, t, k, &list[k]))
                 continue;
-            struct notes_trials trials = notes_holds(c, verdicts, t, list[k].name);
-            each(context, list[k].name, &trials);
+            struct notes_trials trials = notes_holds(c, verdicts, t, &list[k]);
+            each(context, &list[k], &trials);
         }
     }
 }
@@ -212,30 +220,32 @@ struct notes_writer {
 };
 
 /* All verdicts of a case are one note: they belong together. */
-static void notes_verdict(void *context, const char *name, const struct notes_trials *trials)
+static void notes_verdict(void *context, const struct run_verdict *verdict,
+                          const struct notes_trials *trials)
 {
     struct notes_writer *writer = context;
 
     fputs(writer->said++ == 0 ? "" : "; ", writer->out);
-    notes_say(writer->out, name, trials, facts_trials(writer->c), true);
+    notes_say(writer->out, verdict->name, trials, facts_trials(writer->c), true);
 }
 
 /* Each watermark is one of its own, without the engine's name where it holds throughout, so that
  * rows of which the same is to be known share its number. */
-static void notes_mark(void *context, const char *name, const struct notes_trials *trials)
+static void notes_mark(void *context, const struct run_verdict *mark,
+                       const struct notes_trials *trials)
 {
     struct notes_writer *writer = context;
     char *text = NULL;
     size_t size = 0;
 
-    if (notes_is_common(writer->notes, name))
+    if (notes_is_common(writer->notes, mark))
         return;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL)
         abort();
     if (trials->count < facts_trials(writer->c))
         fprintf(out, "%s: ", writer->c->label);
-    notes_say(out, name, trials, facts_trials(writer->c), false);
+    notes_say(out, mark->name, trials, facts_trials(writer->c), false);
     fclose(out);
     notes_add(writer->notes, text, writer->marks, writer->marks_size);
 }

@@ -172,6 +172,31 @@ Test(json, a_failed_trial_has_no_figures)
     run_result_free(&run);
 }
 
+Test(json, watermarks_are_counted_by_trials)
+{
+    struct run_result run = fake_run();
+    struct run_case *c = fake_case(&run, "epoll", "lo");
+    fake_measured(c, 100000);
+    for (unsigned t = 0; t < 6; t++) {
+        struct run_verdict *marks = c->trials[t].watermarks;
+        marks[0] = (struct run_verdict){"emulated", "client: sndbuf is emulated"};
+        marks[1] = (struct run_verdict){"emulated", "client: rcvbuf is emulated"};
+        marks[2] = (struct run_verdict){"emulated", "client: rcvbuf is emulated"};
+        marks[3] = (struct run_verdict){.name = "other-clock"};
+        sprintf(marks[3].evidence, "off by up to %u us", t * 7);
+        c->trials[t].watermarks_count = t == 0 ? 3 : 4;
+    }
+    json_t *root = load(&run, true);
+    cr_assert_eq(json_array_size(at(root, "cases.0.summary.watermarks")), 3);
+    cr_assert_str_eq(json_string_value(at(root, "cases.0.summary.watermarks.1.evidence")),
+                     "client: rcvbuf is emulated");
+    cr_assert_eq(json_integer_value(at(root, "cases.0.summary.watermarks.0.trials")), 6);
+    cr_assert_eq(json_integer_value(at(root, "cases.0.summary.watermarks.1.trials")), 6);
+    cr_assert_eq(json_integer_value(at(root, "cases.0.summary.watermarks.2.trials")), 5);
+    json_decref(root);
+    run_result_free(&run);
+}
+
 Test(json, text_that_is_not_utf8_loses_no_run)
 {
     struct run_result run = fake_run();

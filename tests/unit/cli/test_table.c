@@ -209,6 +209,34 @@ Test(table, verdicts_and_watermarks_are_footnotes)
     run_result_free(&run);
 }
 
+/* Both sides' capabilities share a name; a count differs from trial to trial. */
+Test(table, watermarks_of_one_name_are_told_apart)
+{
+    struct run_result run = three_engines();
+    char line[400];
+
+    for (size_t t = 0; t < 6; t++) {
+        struct run_trial *trial = &run.cases[1].trials[t];
+        trial->watermarks[0] = (struct run_verdict){"emulated", "server: sndbuf is emulated"};
+        trial->watermarks[1] = (struct run_verdict){"emulated", "server: rcvbuf is emulated"};
+        trial->watermarks_count = 2;
+    }
+    for (unsigned t = 0; t < 2; t++) {
+        struct run_trial *trial = &run.cases[2].trials[t];
+        trial->watermarks_count = 1;
+        trial->watermarks[0] = (struct run_verdict){.name = "listen-drops"};
+        sprintf(trial->watermarks[0].evidence, "dropped %u connections", 9 + t);
+    }
+    char *text = fake_table(&run, 0);
+    says(line_of(text, "epoll", line, sizeof(line)), "6/6 [1][2]");
+    says(line_of(text, "io_uring", line, sizeof(line)), "6/6 best [3]");
+    says(text, "[1] emulated: server: sndbuf is emulated\n");
+    says(text, "[2] emulated: server: rcvbuf is emulated\n");
+    says(text, "[3] io_uring: listen-drops in trials 1, 2: dropped 9 connections\n");
+    free(text);
+    run_result_free(&run);
+}
+
 Test(table, a_failed_trial_is_named_with_its_last_words)
 {
     struct run_result run = three_engines();
