@@ -17,6 +17,18 @@ static const struct run_process *facts_processes(const struct run_trial *trial,
     return side == FACTS_CLIENT ? trial->clients : trial->servers;
 }
 
+/* Into a sum that is known of all so far (0: it is not, which no process's memory is). */
+static void facts_add_memory(uint64_t *sum, uint64_t bytes, bool first)
+{
+    *sum = bytes > 0 && (first || *sum > 0) ? *sum + bytes : 0;
+}
+
+static void facts_most_memory(uint64_t *most, uint64_t bytes, bool first)
+{
+    if (first || bytes == 0 || (*most > 0 && bytes > *most))
+        *most = bytes;
+}
+
 struct facts_sums facts_trial_sums(const struct run_trial *trial, enum facts_side side)
 {
     struct facts_sums sums = {0};
@@ -39,8 +51,8 @@ struct facts_sums facts_trial_sums(const struct run_trial *trial, enum facts_sid
         sums.spins = sums.spins || process->spins;
         sums.ctx_switches_voluntary += process->ctx_switches_voluntary;
         sums.ctx_switches_involuntary += process->ctx_switches_involuntary;
-        sums.rss_bytes_max += process->rss_bytes_max;
-        sums.vsize_bytes += process->vsize_bytes;
+        facts_add_memory(&sums.rss_bytes_max, process->rss_bytes_max, i == 0);
+        facts_add_memory(&sums.vsize_bytes, process->vsize_bytes, i == 0);
     }
     return sums;
 }
@@ -64,10 +76,8 @@ struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side
         all.spins = all.spins || one.spins;
         all.ctx_switches_voluntary += one.ctx_switches_voluntary;
         all.ctx_switches_involuntary += one.ctx_switches_involuntary;
-        if (one.rss_bytes_max > all.rss_bytes_max)
-            all.rss_bytes_max = one.rss_bytes_max;
-        if (one.vsize_bytes > all.vsize_bytes)
-            all.vsize_bytes = one.vsize_bytes;
+        facts_most_memory(&all.rss_bytes_max, one.rss_bytes_max, good == 1);
+        facts_most_memory(&all.vsize_bytes, one.vsize_bytes, good == 1);
     }
     all.observed = good > 0 && observed == good;
     return all;

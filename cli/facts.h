@@ -21,7 +21,8 @@ struct facts_sums {
     double cpu_s, cpu_user_s, cpu_sys_s, busy_s;
     bool spins;
     uint64_t ctx_switches_voluntary, ctx_switches_involuntary;
-    uint64_t rss_bytes_max, vsize_bytes; /* summed over a trial's processes, most of all trials */
+    /* Summed over a trial's processes, most of all trials; 0: not observed. */
+    uint64_t rss_bytes_max, vsize_bytes;
 };
 struct facts_sums facts_trial_sums(const struct run_trial *trial, enum facts_side side);
 struct facts_sums facts_case_sums(const struct run_case *c, enum facts_side side);

@@ -41,6 +41,12 @@ static json_t *json_observed(int64_t count)
     return count != RUN_UNOBSERVED ? json_integer(count) : json_null();
 }
 
+/* Of a process's memory, which is never 0 but where it cannot be read. */
+static json_t *json_memory(uint64_t bytes)
+{
+    return bytes > 0 ? json_count(bytes) : json_null();
+}
+
 /* "" and NULL are null. Bytes that are not UTF-8 have been cleaned where they came in; what got
  * past is not worth losing a run for. */
 static json_t *json_text(const char *text)
@@ -154,9 +160,12 @@ static json_t *json_hist(const struct hist *h, bool compact)
     return object;
 }
 
+/* All of it is null where nothing was observed, how it was found included. */
 static json_t *json_interval(const struct interval *interval, bool any)
 {
     const char *method = interval->confidence > 0 ? "order-statistics" : "range";
+
+    any = any && isfinite(interval->median);
 
     return json_pack(
         "{so so so so so}", "median", any ? json_number(interval->median) : json_null(), "ci_low",
@@ -188,8 +197,8 @@ static json_t *json_sums(const struct run_trial *trial, enum facts_side side)
                      "busy_s", sums.spins ? json_number(sums.busy_s) : json_null(),
                      "ctx_switches_voluntary", json_count(sums.ctx_switches_voluntary),
                      "ctx_switches_involuntary", json_count(sums.ctx_switches_involuntary),
-                     "rss_bytes_max", json_count(sums.rss_bytes_max), "vsize_bytes",
-                     json_count(sums.vsize_bytes));
+                     "rss_bytes_max", json_memory(sums.rss_bytes_max), "vsize_bytes",
+                     json_memory(sums.vsize_bytes));
 }
 
 static void json_process(json_t *array, const char *side, size_t index,
@@ -211,8 +220,8 @@ static void json_process(json_t *array, const char *side, size_t index,
                   p == NULL ? json_null() : json_count(p->ctx_switches_voluntary),
                   "ctx_switches_involuntary",
                   p == NULL ? json_null() : json_count(p->ctx_switches_involuntary),
-                  "rss_bytes_max", p == NULL ? json_null() : json_count(p->rss_bytes_max),
-                  "vsize_bytes", p == NULL ? json_null() : json_count(p->vsize_bytes)));
+                  "rss_bytes_max", json_memory(p == NULL ? 0 : p->rss_bytes_max), "vsize_bytes",
+                  json_memory(p == NULL ? 0 : p->vsize_bytes)));
 }
 
 static json_t *json_processes(const struct run_trial *trial)
@@ -411,7 +420,8 @@ static json_t *json_trial(const struct run_case *c, const struct run_trial *tria
     json_object_set_new(object, "position", json_integer(trial->position));
     json_object_set_new(object, "role", json_string("headline"));
     json_object_set_new(object, "started_at", json_text(trial->started_at));
-    json_object_set_new(object, "duration_s", json_number(trial->duration_s));
+    json_object_set_new(object, "duration_s",
+                        trial->failed ? json_null() : json_number(trial->duration_s));
     json_object_set_new(object, "warmup_s", json_number(trial->warmup_s));
     json_trial_figures(object, c, trial, compact);
     json_trial_verdict(object, trial);

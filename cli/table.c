@@ -351,7 +351,7 @@ static bool table_cost_cell(const struct table_cost *cost, const struct run_case
     else if (sums.observed && cost->what == COST_CORE && sums.duration_s > 0)
         /* A poller's core is always in use: what it found is what counts. */
         value = 100 * (sums.spins ? sums.busy_s : sums.cpu_s) / sums.duration_s;
-    else if (sums.observed && cost->what == COST_MEMORY)
+    else if (sums.observed && cost->what == COST_MEMORY && sums.rss_bytes_max > 0)
         value = (double)sums.rss_bytes_max / (1 << 20);
     if (!isfinite(value))
         return false;

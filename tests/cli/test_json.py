@@ -7,7 +7,7 @@ import stat
 import subprocess
 import unittest
 
-from harness import EXIT_USAGE, LAB, LabCase, main
+from harness import EXIT_FAILED, LAB, LabCase, main
 
 try:
     import jsonschema
@@ -58,6 +58,20 @@ class Schema(LabCase):
             self.assertGreater(spins[side]["busy_s"], 0)
         for process in spins["processes"]:
             self.assertGreater(process["busy_s"], 0)
+
+    def test_a_trial_that_failed_has_no_figures(self):
+        via = ("--server-via", "sh -c 'exit 9'")
+        document = self.validate("-e", "epoll", *via, exit_code=EXIT_FAILED)
+        trial = document["cases"][0]["trials"][0]
+        self.assertEqual(trial["verdict"], "failed")
+        for name in ("duration_s", "ops", "ops_per_s"):
+            self.assertIsNone(trial[name], name)
+        self.assertIsNone(document["cases"][0]["summary"]["ops_per_s"]["ci_method"])
+
+    def test_a_server_that_is_there_has_no_cpu(self):
+        _, address = self.serve()
+        (case,) = self.validate(address, "-e", "epoll")["cases"]
+        self.assertEqual(set(case["summary"]["cpu_ns_per_op"].values()), {None})
 
     def test_one_way_and_both_sides_in_one(self):
         self.validate("-e", "epoll", "--one-way")

@@ -79,7 +79,31 @@ Test(json, null_is_not_observed)
     cr_assert(is_null(root, "cases.0.trials.0.asked_ops_per_s"));
     cr_assert(is_null(root, "cases.0.summary.ops_per_s.ci_confidence"), "one trial");
     cr_assert(is_null(root, "cases.0.summary.cpu_ns_per_op.median"));
+    cr_assert(is_null(root, "cases.0.summary.cpu_ns_per_op.ci_method"), "of nothing");
+    cr_assert_str_eq(json_string_value(at(root, "cases.0.summary.ops_per_s.ci_method")), "range");
     json_decref(root);
+    run_result_free(&run);
+}
+
+Test(json, memory_that_cannot_be_read_is_none)
+{
+    struct run_result run = fake_run();
+    struct run_case *c = fake_case(&run, "epoll", "lo");
+    fake_measured(c, 100000);
+    c->trials[1].clients[0].record->process->vsize_bytes = 7;
+    c->trials[2].servers[0].record->process->rss_bytes_max = 0;
+    json_t *root = load(&run, true);
+    cr_assert(is_null(root, "cases.0.trials.0.client.vsize_bytes"));
+    cr_assert(is_null(root, "cases.0.trials.0.processes.0.vsize_bytes"));
+    cr_assert_eq(json_integer_value(at(root, "cases.0.trials.1.client.vsize_bytes")), 7);
+    cr_assert_eq(json_integer_value(at(root, "cases.0.trials.0.server.rss_bytes_max")), 5 << 20);
+    cr_assert(is_null(root, "cases.0.trials.2.server.rss_bytes_max"));
+    cr_assert(is_null(root, "cases.0.trials.2.processes.1.rss_bytes_max"));
+    json_decref(root);
+    char *text = fake_table(&run, 0);
+    cr_assert_not_null(strstr(text, "5.0MiB"), "%s", text);
+    cr_assert_null(strstr(text, "0.0MiB"), "%s", text);
+    free(text);
     run_result_free(&run);
 }
 
@@ -162,8 +186,10 @@ Test(json, a_failed_trial_has_no_figures)
     struct run_trial *trial = fake_trial(fake_case(&run, "epoll", "lo"), 100000);
     trial->failed = true;
     strcpy(trial->reason, "it died");
+    trial->duration_s = 0;
     json_t *root = load(&run, true);
     cr_assert(is_null(root, "cases.0.trials.0.ops_per_s"));
+    cr_assert(is_null(root, "cases.0.trials.0.duration_s"));
     cr_assert(is_null(root, "cases.0.trials.0.latency_ns"));
     cr_assert_str_eq(json_string_value(at(root, "cases.0.trials.0.verdict")), "failed");
     cr_assert_str_eq(json_string_value(at(root, "cases.0.trials.0.verdicts.0.evidence")),
