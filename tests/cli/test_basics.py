@@ -29,6 +29,15 @@ class About(LabCase):
             self.assertEqual(len(re.findall(rf"^  {command} +\S", result.stdout, re.M)), 1)
         self.assertNotRegex(result.stdout, r"^  drive\b", "an internal command is listed")
 
+    def test_help_tells_what_a_value_means(self):
+        for command, says in (
+            ("run", "a bare number is seconds; an engine's options need the unit"),
+            ("serve", ":PORT is 127.0.0.1 only, 0.0.0.0:PORT all"),
+        ):
+            text = " ".join(self.lab(command, "--help").stdout.split())
+            self.assert_says(text, says)
+        self.assert_says(self.lab("links").stdout, "a NIC that")
+
     def test_no_command_is_a_usage_error_that_shows_the_help(self):
         result = self.lab()
         self.assert_exit(result, EXIT_USAGE)
