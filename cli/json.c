@@ -12,8 +12,6 @@
 #include "cli/heading.h"
 #include "core/parse.h"
 
-#define JSON_BEYOND_LEAST 10 /* samples beyond a percentile, or it is not given */
-
 struct json_percentile {
     const char *name;
     double percentile;
@@ -145,9 +143,8 @@ static json_t *json_hist(const struct hist *h, bool compact)
     for (size_t i = 0; i < sizeof(json_percentiles) / sizeof(*json_percentiles); i++) {
         double percentile = json_percentiles[i].percentile;
         json_object_set_new(object, json_percentiles[i].name,
-                            hist_beyond(h, percentile) >= JSON_BEYOND_LEAST
-                                ? json_count(hist_percentile(h, percentile))
-                                : json_null());
+                            hist_tells(h, percentile) ? json_count(hist_percentile(h, percentile))
+                                                      : json_null());
     }
     json_object_set_new(object, "max", h->total > 0 ? json_count(h->max) : json_null());
     json_object_set_new(object, "mean", h->total > 0 ? json_number(hist_mean(h)) : json_null());

@@ -125,7 +125,9 @@ static void progress_measured(const struct run_case *c, const struct run_trial *
 {
     char rate[32], p99[32] = "n/o";
 
-    if (trial->latency != NULL)
+    if (trial->latency != NULL && !hist_tells(trial->latency, 99))
+        strcpy(p99, "-"); /* as in the table */
+    else if (trial->latency != NULL)
         format_time(hist_percentile(trial->latency, 99), p99, sizeof(p99));
     fprintf(stderr, "round %u  %s %s over %s: %s ops/s, p99 %s, %s\n", trial->round + 1,
             c->workload, c->label, c->link, format_count(trial->ops_per_s, rate, sizeof(rate)), p99,

@@ -16,7 +16,6 @@
 #include "core/clock.h"
 #include "core/parse.h"
 
-#define TABLE_BEYOND_LEAST 10 /* samples beyond a percentile, or it is not given */
 #define TABLE_NOT_OBSERVED "n/o"
 #define TABLE_TOO_FEW      "-"
 #define TABLE_MARKS_MAX    200
@@ -52,7 +51,7 @@ static const char *table_percentile(const struct hist *h, double percentile, cha
 {
     if (h == NULL)
         return TABLE_NOT_OBSERVED;
-    if (hist_beyond(h, percentile) < TABLE_BEYOND_LEAST)
+    if (!hist_tells(h, percentile))
         return TABLE_TOO_FEW;
     return format_time(hist_percentile(h, percentile), out, size);
 }
@@ -789,7 +788,7 @@ void table_print(const struct run_result *run, FILE *out, const struct table_sty
             table_line(&table, TABLE_NOT_OBSERVED " not observed");
         if (table.any_too_few)
             table_line(&table, TABLE_TOO_FEW " fewer than %d samples beyond that percentile",
-                       TABLE_BEYOND_LEAST);
+                       HIST_BEYOND_LEAST);
         notes_print(table.notes, out, style->width);
     }
     notes_free(table.notes);

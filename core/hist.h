@@ -6,6 +6,7 @@
 #ifndef LAB_CORE_HIST_H
 #define LAB_CORE_HIST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -96,8 +97,13 @@ void hist_merge_shared(struct hist *into, const struct hist *from);
 
 /* Highest value equivalent to the percentile's (0 to 100), clamped to [min, max]; 0 if empty. */
 uint64_t hist_percentile(const struct hist *h, double percentile);
-/* Samples beyond the percentile: fewer than 10 and it is not to be given (measurement.md). */
+/* Samples beyond the percentile: with fewer than so many it is chance, and not to be given. */
+#define HIST_BEYOND_LEAST 10
 uint64_t hist_beyond(const struct hist *h, double percentile);
+static inline bool hist_tells(const struct hist *h, double percentile)
+{
+    return hist_beyond(h, percentile) >= HIST_BEYOND_LEAST;
+}
 double hist_mean(const struct hist *h);
 double hist_stddev(const struct hist *h);
 

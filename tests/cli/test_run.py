@@ -78,6 +78,10 @@ class Table(RunCase):
         self.assert_says(result.stdout, "timeout 5s", "local-addrs 1", "epoll client: ", "spin off")
         self.assertEqual(len(re.findall(r"(?m)^round \d  echo epoll over lo: ", result.stderr)), 2)
 
+    def test_verbose_gives_no_percentile_of_few_ops(self):
+        result = self.lab("run", "echo", "-v", "-e", "epoll", "-r", "1", "-n", "100", "-c", "1")
+        self.assert_says(result.stderr, "p99 -, ")
+
     def test_verbose_shows_what_the_processes_said(self):
         via = """sh -c 'echo something to say >&2; exec "$0" "$@"'"""
         for words, shown in ((("-v",), 2), ((), 0)):

@@ -171,6 +171,8 @@ Test(hist, beyond_is_exact_at_round_counts)
     cr_assert_eq(hist_beyond(h, 99), 10);
     cr_assert_eq(hist_beyond(h, 99.9), 1);
     cr_assert_eq(hist_beyond(h, 99.99), 0);
+    cr_assert(hist_tells(h, 99));
+    cr_assert_not(hist_tells(h, 99.1));
     cr_assert_eq(hist_percentile(h, 99), 990);
     cr_assert_eq(hist_percentile(h, 99.9), 999);
     cr_assert_eq(hist_percentile(h, 50), 500);

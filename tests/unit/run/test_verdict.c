@@ -99,6 +99,18 @@ Test(verdict, generator_bound_open_by_slip, .init = setup, .fini = teardown)
     HOLDS_NOT("generator-bound");
 }
 
+/* 50 ops in half a second: p99 is their maximum, and says nothing. */
+Test(verdict, generator_bound_by_slip_needs_samples, .init = setup, .fini = teardown)
+{
+    fake_trial_open(&fake, 100);
+    hist_reset(fake.trial->slip);
+    for (unsigned i = 0; i < 999; i++)
+        hist_record(fake.trial->slip, NS_PER_MS);
+    HOLDS_NOT("generator-bound");
+    hist_record(fake.trial->slip, NS_PER_MS);
+    HOLDS("generator-bound", "p99 of slip");
+}
+
 Test(verdict, generator_bound_closed, .init = setup, .fini = teardown)
 {
     fake_trial_process(&fake, false)->cpu_ns = 490 * NS_PER_MS;
