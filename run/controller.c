@@ -45,6 +45,7 @@ static void make_id(char id[37])
  * too few has none to give. */
 static void choose_cpus(struct run_result *result)
 {
+    uint32_t together = 1;
     struct run_settings *settings = &result->settings;
     char server[PIN_TEXT_MAX], client[PIN_TEXT_MAX];
     cpu_set_t mine;
@@ -59,12 +60,25 @@ static void choose_cpus(struct run_result *result)
 
     for (size_t i = 0; i < result->cases_count; i++) {
         const struct run_case *c = &result->cases[i];
-        request.servers = c->server_threads > request.servers ? c->server_threads : request.servers;
-        request.clients = c->client_threads > request.clients ? c->client_threads : request.clients;
+        if (c->status != RUN_RAN)
+            continue;
+        if (settings->client_via != NULL && c->client_processes > together)
+            together = c->client_processes;
+        if (c->server_threads > request.servers)
+            request.servers = c->server_threads;
+        if (c->client_threads > request.clients)
+            request.clients = c->client_threads;
     }
     if (!settings->pin || sched_getaffinity(0, sizeof(mine), &mine) < 0)
         return;
-    if (pin_choose(&request, server, client) < 0) {
+    /* Clients beside each other have CPUs of their own, if there are so many. */
+    uint32_t threads = request.clients;
+    request.clients = threads * together;
+    int r = pin_choose(&request, server, client);
+    request.clients = threads;
+    if (r < 0 && together > 1)
+        r = pin_choose(&request, server, client);
+    if (r < 0) {
         settings->pin = settings->server_cpus != NULL || settings->client_cpus != NULL;
         return;
     }

@@ -190,14 +190,16 @@ int pin_choose(const struct pin_request *request, char server[PIN_TEXT_MAX],
     return enough ? 0 : -ENODEV;
 }
 
-void pin_first(const char *list, unsigned count, char out[PIN_TEXT_MAX])
+void pin_part(const char *list, unsigned first, unsigned count, char out[PIN_TEXT_MAX])
 {
     unsigned cpus[CPU_SETSIZE];
     cpu_set_t set;
 
     CPU_ZERO(&set);
     int all = parse_cpu_list(list, "cpus", cpus, CPU_SETSIZE, NULL);
-    for (int i = 0; i < all && (unsigned)i < count; i++)
+    if (all < 0 || first + count > (unsigned)all)
+        first = 0;
+    for (unsigned i = first; (int)i < all && i < first + count; i++)
         if (cpus[i] < CPU_SETSIZE)
             CPU_SET(cpus[i], &set);
     pin_format(&set, out, PIN_TEXT_MAX);

@@ -21,8 +21,9 @@ struct pin_request {
  * give: the lists are "". */
 int pin_choose(const struct pin_request *request, char server[PIN_TEXT_MAX],
                char client[PIN_TEXT_MAX]);
-/* The first `count` CPUs of a list: a case with fewer threads than another. */
-void pin_first(const char *list, unsigned count, char out[PIN_TEXT_MAX]);
+/* `count` CPUs of a list, from its first-th on (from 0), or, where it has not so many there, from
+ * its start: for a case with fewer threads than another, or a process beside others. */
+void pin_part(const char *list, unsigned first, unsigned count, char out[PIN_TEXT_MAX]);
 /* 0-3,8; what does not fit is left out. Returns out. */
 const char *pin_format(const cpu_set_t *set, char *out, size_t out_size);
 

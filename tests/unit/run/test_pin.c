@@ -140,12 +140,16 @@ Test(pin, a_case_with_fewer_threads_takes_the_first)
 {
     char out[PIN_TEXT_MAX];
 
-    pin_first("0-1,8-9", 1, out);
+    pin_part("0-1,8-9", 0, 1, out);
     cr_assert_str_eq(out, "0");
-    pin_first("0-1,8-9", 3, out);
+    pin_part("0-1,8-9", 0, 3, out);
     cr_assert_str_eq(out, "0-1,8");
-    pin_first("4", 9, out);
+    pin_part("4", 0, 9, out);
     cr_assert_str_eq(out, "4");
+    pin_part("0-1,8-9", 2, 2, out);
+    cr_assert_str_eq(out, "8-9");
+    pin_part("0-1,8-9", 3, 2, out);
+    cr_assert_str_eq(out, "0-1", "there are no two from there on");
 }
 
 Test(pin, lists_are_written_in_ranges)
