@@ -142,6 +142,8 @@ static int run_check_plan(struct run_command *command, struct lab_error *err)
     if (r == CLI_OK)
         r = preflight_started(&command->result, &command->options, err);
     if (r == CLI_OK)
+        r = preflight_clients(&command->result, &command->options, err);
+    if (r == CLI_OK)
         r = preflight_servers(&command->result, command->options.client_via.count > 0, err);
     if (r == CLI_OK && command->options.server_via[0] == '\0')
         r = preflight_listen(&command->result, err);
@@ -189,24 +191,28 @@ static int run_prepare(struct run_command *command, struct lab_error *err)
 static int run_exit_code(const struct run_command *command)
 {
     const struct run_result *result = &command->result;
-    bool failed = false, cannot = false, errors = false, doubt = false, ran = false;
+    bool failed = false, refused = false, cannot = false, errors = false, doubt = false,
+         ran = false;
 
     for (size_t i = 0; i < result->cases_count; i++) {
         const struct run_case *c = &result->cases[i];
-        failed |= c->status == RUN_FAILED;
+        failed |= c->status == RUN_FAILED && !c->refused;
+        refused |= c->refused;
         ran |= c->status == RUN_RAN;
         /* Found out by a child, on another host perhaps: what was to be skipped is. */
         cannot |= c->status == RUN_CANNOT_RUN && c->trials_count > 0 && !c->of_all &&
                   !command->options.skip_unavailable;
         for (size_t t = 0; t < c->trials_count; t++) {
             const struct run_trial *trial = &c->trials[t];
-            failed |= trial->failed && c->status != RUN_CANNOT_RUN;
+            failed |= trial->failed && c->status != RUN_CANNOT_RUN && !c->refused;
             errors |= trial->errors > command->options.max_errors;
             doubt |= trial->verdicts_count > 0;
         }
     }
     if (failed)
         return CLI_FAILED;
+    if (refused)
+        return CLI_USAGE;
     if (cannot || !ran)
         return CLI_UNAVAILABLE;
     if (errors)

@@ -655,7 +655,11 @@ int draft_case(const struct draft *draft, const char *engine, struct run_case *c
         c->asked_ops_per_s = (double)load->rate;
         c->client_processes = draft_processes(&client.caps, load->workers);
         c->server_processes = draft_processes(&server.caps, draft->serve.workers);
+        c->connections = load->connections;
+        c->paced_by_spinning = load->rate > 0 && load->pacing == LOAD_PACING_SPIN;
         c->client_threads = (uint32_t)(load->workers > 0 ? load->workers : 1);
+        if (c->paced_by_spinning && client.caps.conns_max == 1) /* else they mostly wait */
+            c->client_threads = (uint32_t)load->connections;
         c->server_threads = (uint32_t)(draft->serve.workers > 0 ? draft->serve.workers : 1);
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;

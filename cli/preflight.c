@@ -451,6 +451,51 @@ static int preflight_cpus(const char *list, const char *name, struct lab_error *
     return r;
 }
 
+/* How many CPUs the client may use, if it is to be on this host; 0: nobody knows. */
+static unsigned preflight_client_cpus(const struct run_options *options)
+{
+    static unsigned cpus[PREFLIGHT_CPUS_MAX];
+    cpu_set_t mine;
+
+    if (options->client_via.count > 0)
+        return 0;
+    if (options->client_cpus[0] != '\0') {
+        int count = parse_cpu_list(options->client_cpus, "", cpus, PREFLIGHT_CPUS_MAX, NULL);
+        return count > 0 ? (unsigned)count : 0;
+    }
+    return sched_getaffinity(0, sizeof(mine), &mine) == 0 ? (unsigned)CPU_COUNT(&mine) : 0;
+}
+
+int preflight_clients(struct run_result *run, const struct run_options *options,
+                      struct lab_error *err)
+{
+    unsigned cpus = preflight_client_cpus(options);
+
+    for (size_t i = 0; i < run->cases_count; i++) {
+        struct run_case *c = &run->cases[i];
+        if (c->status != RUN_RAN)
+            continue;
+        if (options->client_via.count > c->connections) {
+            lab_fail(err, EINVAL,
+                     "--client-via: %zu clients need as many connections: raise --connections",
+                     options->client_via.count);
+            return CLI_USAGE;
+        }
+        if (!c->paced_by_spinning || cpus == 0 || c->client_threads <= cpus)
+            continue;
+        c->status = RUN_CANNOT_RUN;
+        snprintf(c->reason, sizeof(c->reason),
+                 "with --pacing spin %u threads would spin on %u CPU%s and keep each other from "
+                 "sending: take --pacing sleep, or fewer --connections",
+                 c->client_threads, cpus, cpus == 1 ? "" : "s");
+        if (c->of_all || options->skip_unavailable)
+            continue;
+        lab_fail(err, ENOSYS, "%s cannot run here: %s", c->label, c->reason);
+        return CLI_UNAVAILABLE;
+    }
+    return CLI_OK;
+}
+
 /* A command that goes before another. */
 static int preflight_via(const char *command, const char *name, struct lab_error *err)
 {

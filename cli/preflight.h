@@ -41,6 +41,12 @@ int preflight_servers(struct run_result *run, bool elsewhere, struct lab_error *
  * a moment. CLI_OK or CLI_USAGE. */
 int preflight_listen(const struct run_result *run, struct lab_error *err);
 
+/* Clients of a case: more of them than connections are refused (CLI_USAGE). Where more threads
+ * would spin than there are CPUs for, the case cannot run here (CLI_UNAVAILABLE if it was named).
+ */
+int preflight_clients(struct run_result *run, const struct run_options *options,
+                      struct lab_error *err);
+
 /* The CPU lists and commands of the whole run. CLI_OK or CLI_USAGE. */
 int preflight_run(const struct run_options *options, struct lab_error *err);
 

@@ -305,6 +305,7 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
         verdict_judge(c, trial, &facts);
     } else if (fatal != 0) {
         c->status = fatal == 77 ? RUN_CANNOT_RUN : RUN_FAILED;
+        c->refused = fatal == 2;
         snprintf(c->reason, sizeof(c->reason), "%s", trial->reason);
     }
     if (o->trial_ended != NULL)

@@ -95,7 +95,10 @@ struct run_case {
     uint32_t client_processes, server_processes; /* 1 unless one_per_process and -t N */
     uint32_t client_threads, server_threads;     /* at work at once, over all its processes */
     char wait[8];                                /* sleep or spin */
+    uint64_t connections;
+    bool paced_by_spinning; /* each of the client's threads spins between ops (--pacing spin) */
     uint64_t warmup_ns, duration_ns;
+    bool refused;           /* by a child: it failed for what was asked of it */
     bool of_all;            /* its engine was not named: that it cannot run is no error */
     enum run_status status; /* RUN_CANNOT_RUN, RUN_NOT_BUILT: skipped, with reason */
     char reason[512];

@@ -162,6 +162,46 @@ class Host(LabCase):
             "run", "echo", "--reconnect", "-R", "10M", says=("--rate", "TIME_WAIT", "--local-addrs")
         )
 
+    def test_more_clients_than_connections(self):
+        self.assert_refused(
+            "run", "echo", "-c", "1", "--client-via", "env", "--client-via", "env",
+            says=("--client-via: 2 clients need as many connections",)
+        )
+
+    def test_more_threads_than_can_spin(self):
+        words = ("run", "echo", *SHORT[3:9], "-q", "-c", "2000", "-R", "200", "--pacing", "spin")
+        self.assert_refused(
+            *words, "-e", "blocking", code=EXIT_UNAVAILABLE,
+            says=("blocking cannot run here: with --pacing spin 2000 threads would spin on",)
+        )
+        result = self.lab(*words, "-e", "all", "--max-errors", "1000000")
+        self.assert_exit(result, EXIT_OK)
+        self.assert_says(result.stdout, "not measured: blocking (cannot-run): with --pacing spin")
+
+    def test_what_only_the_client_can_refuse_is_a_usage_error_too(self):
+        address = next(
+            (
+                line.split()[1].split("/")[0]
+                for line in self.addresses()
+                if not line.split()[1].startswith("127.")
+            ),
+            None,
+        )
+        if address is None:
+            self.skipTest("this host has no address but loopback's")
+        result = self.lab(
+            "run", "echo", *SHORT, "--listen", f"{address}:0", "--local-addrs", "2"
+        )
+        self.assert_exit(result, EXIT_USAGE)
+        self.assert_says(result.stdout, "--local-addrs spreads over 127.0.0.0/8")
+
+    def addresses(self):
+        """Of this host, IPv4: "inet ADDRESS/BITS ..."."""
+        done = subprocess.run(
+            ["ip", "-4", "addr", "show"], capture_output=True, text=True, check=False
+        )
+        return [line for line in done.stdout.splitlines() if line.strip().startswith("inet ")]
+
     def test_what_has_no_ports_is_not_refused_for_them(self):
         rate = ("--reconnect", "-R", "30k", "-d", "50ms", "-w", "1", "-r", "1", "-q")
         self.assert_refused("run", "echo", "-e", "epoll", *rate[:3], "-d", "2", says="TIME_WAIT")
