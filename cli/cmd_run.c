@@ -246,23 +246,6 @@ static int run_show(struct run_command *command)
     return CLI_OK;
 }
 
-/* A trial that the interruption cut short is none. */
-static void run_drop_cut(struct run_result *result)
-{
-    for (size_t i = 0; i < result->cases_count; i++) {
-        struct run_case *c = &result->cases[i];
-        if (c->trials_count == 0 || !c->trials[c->trials_count - 1].failed ||
-            strcmp(c->trials[c->trials_count - 1].reason, "interrupted") != 0)
-            continue;
-        struct run_result scrap = {.cases = run_memory(calloc(1, sizeof(*scrap.cases))),
-                                   .cases_count = 1};
-        scrap.cases[0].trials = run_memory(malloc(sizeof(*scrap.cases[0].trials)));
-        scrap.cases[0].trials[0] = c->trials[--c->trials_count];
-        scrap.cases[0].trials_count = 1;
-        run_result_free(&scrap);
-    }
-}
-
 static int run_execute_plan(struct run_command *command)
 {
     struct progress progress;
@@ -275,9 +258,6 @@ static int run_execute_plan(struct run_command *command)
     progress_end(&progress);
     if (r < 0 && r != -EINTR)
         return cli_fail(CLI_FAILED, "%s", err.text);
-    if (r == -EINTR)
-        run_drop_cut(&command->result);
-    run_summarise(&command->result);
     int shown = run_show(command);
     if (r == -EINTR)
         return cli_fail(CLI_INTERRUPTED,

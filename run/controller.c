@@ -279,13 +279,11 @@ static int run_one(struct execution *x, struct run_case *c, unsigned round, unsi
     };
     int r = trial_run(&config, trial, watched, &fatal);
     x->done++;
-    /* What was interrupted has not finished: it is not kept. */
-    c->trials_count++;
-    if (r == -EINTR) {
-        trial->failed = true;
-        snprintf(trial->reason, sizeof(trial->reason), "interrupted");
+    if (r == -EINTR) { /* it has not finished: it is not kept */
+        run_trial_free(trial);
         return r;
     }
+    c->trials_count++;
     if (!trial->failed) {
         const struct verdict_facts facts = {
             .max_errors = settings->max_errors,

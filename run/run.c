@@ -72,7 +72,7 @@ static void process_free(struct run_process *processes, size_t count)
     free(processes);
 }
 
-static void trial_free(struct run_trial *trial)
+void run_trial_free(struct run_trial *trial)
 {
     run_list_free(&trial->errors_by_kind);
     run_list_free(&trial->errors_examples);
@@ -107,7 +107,7 @@ static void case_free(struct run_case *c)
     words_free(c->client_args);
     words_free(c->server_args);
     for (size_t i = 0; i < c->trials_count; i++)
-        trial_free(&c->trials[i]);
+        run_trial_free(&c->trials[i]);
     free(c->trials);
     hist_free(c->latency);
 }

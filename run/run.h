@@ -168,7 +168,7 @@ struct run_observer {
 };
 
 /* Runs the plan in result (settings, cases); fills the rest. SIGINT and SIGTERM end it early:
- * complete stays false, finished trials are kept, -EINTR. 0 otherwise, even if trials failed;
+ * complete stays false, finished trials alone are kept, -EINTR. 0 otherwise, even if trials failed;
  * another -errno with a sentence if nothing could be run at all. */
 int run_execute(struct run_result *result, const struct run_observer *observer,
                 struct lab_error *err);
@@ -177,6 +177,7 @@ void run_summarise(struct run_result *result);
 void run_env_read(struct run_env *env);
 /* Whether a case's ends may be on different hosts. */
 bool run_ends_apart(const struct run_settings *settings, const struct run_case *c);
+void run_trial_free(struct run_trial *trial); /* what it owns */
 void run_result_free(struct run_result *result);
 
 #endif

@@ -335,6 +335,7 @@ Test(trial, interrupted_it_keeps_what_is_finished, .init = setup, .fini = teardo
     for (size_t i = 0; i < b->trials_count; i++)
         good += !b->trials[i].failed;
     cr_assert_eq(good, 3);
+    cr_assert_eq(a->trials_count + b->trials_count, 3, "what was cut short is none");
     cr_assert_eq(a->status, RUN_RAN);
     /* The signal was taken: it does not come again. */
     usleep(1000);
@@ -348,6 +349,8 @@ Test(trial, interrupted_before_anything, .init = setup, .fini = teardown)
 
     cr_assert_eq(execute(&observer), -EINTR);
     cr_assert_eq(c->status, RUN_INTERRUPTED);
+    cr_assert_eq(c->trials_count, 0);
+    cr_assert_str_eq(c->reason, "interrupted");
 }
 
 Test(trial, nothing_can_run, .init = setup, .fini = teardown)
