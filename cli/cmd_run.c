@@ -108,7 +108,6 @@ static void run_settings_fill(struct run_command *command)
     settings->server_via = run_text(options->server_via);
     settings->max_errors = options->max_errors;
     settings->verbose = options->verbose;
-    settings->reference = -1;
     if (options->client_via.count > 0)
         settings->client_via = run_memory(calloc(options->client_via.count + 1, sizeof(char *)));
     for (size_t i = 0; i < options->client_via.count; i++)

@@ -20,7 +20,7 @@ bool compare_measured(const struct run_case *c)
 bool compare_seen(const struct run_result *run, size_t index)
 {
     for (size_t i = 0; i < index; i++)
-        if (heading_same(&run->cases[i], &run->cases[index]))
+        if (run_same_question(&run->cases[i], &run->cases[index]))
             return true;
     return false;
 }
@@ -40,7 +40,7 @@ struct compare_group compare_group(const struct run_result *run, size_t first)
     if (group.cases == NULL)
         abort();
     for (size_t i = first; i < run->cases_count; i++)
-        if (heading_same(&run->cases[first], &run->cases[i]))
+        if (run_same_question(&run->cases[first], &run->cases[i]))
             group.cases[group.count++] = &run->cases[i];
     group.reference = compare_reference(&group);
     return group;

@@ -179,10 +179,3 @@ const char *heading_difference(const struct run_case *a, const struct run_case *
 
     return heading_same_but_for_params(a, b) && heading_differences(a, b, &name) == 1 ? name : NULL;
 }
-
-bool heading_same(const struct run_case *a, const struct run_case *b)
-{
-    const char *name;
-
-    return heading_same_but_for_params(a, b) && heading_differences(a, b, &name) == 0;
-}

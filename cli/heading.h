@@ -13,9 +13,6 @@
 /* "64 B, 32 connections, depth 1, closed loop, kept connections"; returns out. */
 const char *heading_format(const struct run_case *c, char *out, size_t out_size);
 
-/* Whether the two belong into one table: the same workload and parameters. */
-bool heading_same(const struct run_case *a, const struct run_case *b);
-
 /* The parameter in which the two differ, if it is the only one; else NULL. */
 const char *heading_difference(const struct run_case *a, const struct run_case *b);
 

@@ -54,31 +54,16 @@ static const char *number_format(enum option_type type, uint64_t number, char *o
     }
 }
 
-static const char *choices_format(const struct option_def *def, const char *separator, char *out,
-                                  size_t out_size)
+static const char *choices_format(const struct option_def *def, char *out, size_t out_size)
 {
     size_t used = 0;
 
     out[0] = '\0';
     for (unsigned i = 0; def->choices[i] != NULL && used < out_size; i++) {
         int length =
-            snprintf(out + used, out_size - used, "%s%s", i > 0 ? separator : "", def->choices[i]);
+            snprintf(out + used, out_size - used, "%s%s", i > 0 ? ", " : "", def->choices[i]);
         used += length > 0 ? (size_t)length : 0;
     }
-    return out;
-}
-
-const char *option_argument(const struct option_def *def, char *out, size_t out_size)
-{
-    static const char *const names[] = {
-        [OPTION_FLAG] = "",         [OPTION_COUNT] = "N",   [OPTION_RATE] = "RATE",
-        [OPTION_SIZE] = "SIZE",     [OPTION_TIME] = "TIME", [OPTION_SECONDS] = "TIME",
-        [OPTION_TIME_OPT] = "TIME", [OPTION_TEXT] = "TEXT", [OPTION_CUSTOM] = "VALUE",
-    };
-
-    if (def->argument == NULL && def->type == OPTION_CHOICE)
-        return choices_format(def, "|", out, out_size);
-    snprintf(out, out_size, "%s", def->argument != NULL ? def->argument : names[def->type]);
     return out;
 }
 
@@ -96,7 +81,7 @@ static const char *takes_format(const struct option_def *def, char *out, size_t 
     };
 
     if (def->type == OPTION_CHOICE)
-        return choices_format(def, ", ", out, out_size);
+        return choices_format(def, out, out_size);
     if (def->type == OPTION_TEXT || def->type == OPTION_CUSTOM)
         return def->argument != NULL ? def->argument : "some text";
     return words[def->type];
@@ -132,7 +117,7 @@ static int choice_read(const struct option_def *def, const char *text, const cha
         return 0;
     }
     near = parse_suggest(text, def->choices);
-    choices_format(def, ", ", list, sizeof(list));
+    choices_format(def, list, sizeof(list));
     return lab_fail(err, EINVAL, "%s: '%.60s' is not one of %s%s%s%s", what, text, list,
                     near != NULL ? "; did you mean '" : "", near != NULL ? near : "",
                     near != NULL ? "'?" : "");

@@ -86,7 +86,4 @@ bool option_is_default(const struct option_def *def, const void *options);
 int option_format_list(const struct option_def *const *tables, const void *options, char *out,
                        size_t out_size);
 
-/* What help calls the value: def->argument, or N, SIZE, TIME, a|b|c by the type; "" for a flag. */
-const char *option_argument(const struct option_def *def, char *out, size_t out_size);
-
 #endif

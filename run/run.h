@@ -125,8 +125,7 @@ struct run_settings {
     char **client_via; /* NULL-terminated list of prefixes, or NULL: one client here */
     uint64_t max_errors;
     bool verbose;         /* the children may say more than how they failed, and it is kept */
-    int reference;        /* index of the reference case per workload group, or -1: chosen */
-    char *reference_spec; /* asked for, or NULL */
+    char *reference_spec; /* what all are compared with was asked for; NULL: chosen */
     struct run_list labels;
 };
 
@@ -175,6 +174,8 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
 /* Order statistics, merged histograms, ratios over the trials so far (for provisional tables). */
 void run_summarise(struct run_result *result);
 void run_env_read(struct run_env *env);
+/* Whether the two ask the same of their engines, and are to be compared. */
+bool run_same_question(const struct run_case *a, const struct run_case *b);
 /* Whether a case's ends may be on different hosts. */
 bool run_ends_apart(const struct run_settings *settings, const struct run_case *c);
 void run_trial_free(struct run_trial *trial); /* what it owns */

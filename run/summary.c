@@ -61,8 +61,8 @@ static bool text_equal(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* The same question but for the engine: the key without its engine= and server= parts. */
-static bool same_question(const struct run_case *a, const struct run_case *b)
+/* The key without its engine= and server= parts, so to speak. */
+bool run_same_question(const struct run_case *a, const struct run_case *b)
 {
     if (!text_equal(a->workload, b->workload) ||
         !text_equal(a->server_address, b->server_address) || a->params.count != b->params.count)
@@ -96,7 +96,7 @@ static const struct run_case *find_reference(const struct run_result *result,
 
     for (size_t i = 0; i < result->cases_count; i++) {
         const struct run_case *c = &result->cases[i];
-        if (!has_figures(c) || !same_question(c, of))
+        if (!has_figures(c) || !run_same_question(c, of))
             continue;
         if (result->settings.reference_spec != NULL &&
             is_engine(c, result->settings.reference_spec))

@@ -16,7 +16,6 @@ struct run_result fake_run(void)
     run.settings.rounds = 6;
     run.settings.seed = 42;
     run.settings.pin = true;
-    run.settings.reference = -1;
     run.settings.server_cpus = strdup("0");
     run.settings.client_cpus = strdup("1");
     run.env.cores = 2;

@@ -107,33 +107,32 @@ struct set {
     char name[16];
     char value[32]; /* "-": none is given */
     char written[32];
-    char argument[24];
 };
 
 ParameterizedTestParameters(option, sets)
 {
     static struct set rows[] = {
-        {"bufs", "4k", "4000", "N"},
-        {"bufs", "1", "1", "N"},
-        {"size", "16k", "16KiB", "SIZE"},
-        {"size", "1000", "1000", "SIZE"},
-        {"rate", "10k/s", "10000", "RATE"},
-        {"busy_poll", "1500us", "1500us", "HOW-LONG"},
-        {"busy_poll", "0", "0s", "HOW-LONG"},
-        {"duration", "10", "10s", "TIME"},
-        {"duration", "10ms", "10ms", "TIME"},
-        {"spin", "-", "always", "TIME"},
-        {"spin", "always", "always", "TIME"},
-        {"spin", "50us", "50us", "TIME"},
-        {"zc", "-", "yes", ""},
-        {"zc", "on", "yes", ""},
-        {"zc", "1", "yes", ""},
-        {"zc", "true", "yes", ""},
-        {"nodelay", "no", "no", ""},
-        {"nodelay", "off", "no", ""},
-        {"arrival", "constant", "constant", "constant|poisson"},
-        {"eal", "", "", "TEXT"},
-        {"eal", "-m 128 --vdev=a,b", "-m 128 --vdev=a,b", "TEXT"},
+        {"bufs", "4k", "4000"},
+        {"bufs", "1", "1"},
+        {"size", "16k", "16KiB"},
+        {"size", "1000", "1000"},
+        {"rate", "10k/s", "10000"},
+        {"busy_poll", "1500us", "1500us"},
+        {"busy_poll", "0", "0s"},
+        {"duration", "10", "10s"},
+        {"duration", "10ms", "10ms"},
+        {"spin", "-", "always"},
+        {"spin", "always", "always"},
+        {"spin", "50us", "50us"},
+        {"zc", "-", "yes"},
+        {"zc", "on", "yes"},
+        {"zc", "1", "yes"},
+        {"zc", "true", "yes"},
+        {"nodelay", "no", "no"},
+        {"nodelay", "off", "no"},
+        {"arrival", "constant", "constant"},
+        {"eal", "", ""},
+        {"eal", "-m 128 --vdev=a,b", "-m 128 --vdev=a,b"},
     };
     return cr_make_param_array(struct set, rows, sizeof(rows) / sizeof(rows[0]));
 }
@@ -151,7 +150,6 @@ ParameterizedTest(struct set *row, option, sets)
     cr_assert_eq(option_set(def, &again, text, "--", &err), 0, "%s", err.text);
     cr_assert_eq(memcmp(&o, &again, sizeof(o)), 0, "%s is not read as it is written", row->name);
     cr_assert_not(option_is_default(def, &o) && strcmp(row->name, "busy_poll") != 0);
-    cr_assert_str_eq(option_argument(def, text, sizeof(text)), row->argument);
 }
 
 struct refused {
