@@ -627,7 +627,7 @@ static int draft_sockets(const struct draft *draft, const struct draft_engine *c
         .server_workers = draft->serve.workers,
     };
 
-    if (c->both_sides || c->status == RUN_NOT_BUILT)
+    if (c->both_sides || c->status != RUN_RAN)
         return CLI_OK;
     return preflight_sockets(&sockets, err);
 }

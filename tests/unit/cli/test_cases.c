@@ -186,6 +186,15 @@ Test(cases, what_takes_no_sockets_is_not_refused_for_them)
     }
 }
 
+Test(cases, what_cannot_run_is_not_asked_for_sockets)
+{
+    struct plan plan;
+    /* Of all engines only a stack in user space runs over memif, if one is there. */
+    int r = plan_make(&plan, "echo --link memif -c 1000000", NULL);
+    cr_assert_neq(r, CLI_USAGE, "%s", plan.err.text);
+    plan_free(&plan);
+}
+
 Test(cases, words_for_the_children)
 {
     struct plan plan;
