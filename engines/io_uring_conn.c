@@ -260,9 +260,11 @@ static bool uring_all_sent(const struct uring_conn *c)
 
 static void uring_conn_drained(struct uring_engine *e, struct uring_conn *c)
 {
+    /* While notifications are to come, an abort must still find the socket. */
+    bool may_end = c->zc == NULL;
+
     if (c->state == URING_CONN_CLOSING) {
-        /* While notifications are to come, an abort must still find the socket. */
-        if (c->zc == NULL)
+        if (may_end)
             uring_conn_close_in_order(e, c);
         return;
     }
@@ -271,7 +273,7 @@ static void uring_conn_drained(struct uring_engine *e, struct uring_conn *c)
         uring_count_call(e);
         shutdown(c->fd, SHUT_WR);
     }
-    if (c->end_sent && c->eof_told)
+    if (c->end_sent && c->eof_told && may_end)
         uring_conn_end(e, c, ENGINE_CLOSED_BY_PEER, 0);
 }
 

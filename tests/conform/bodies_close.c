@@ -433,6 +433,31 @@ static void again_alone(struct world *world)
 
 static const struct role again_client = {.eof = role_finish};
 
+/* Both have ended, and what was sent lies before a window that stays shut. Whoever has not been
+ * told of the end yet can still have it at once. */
+static void shut_alone(struct world *world)
+{
+    struct trio trio;
+
+    trio_open(&trio, world);
+    end_pause(trio.server);
+    trio.client->ends = trio.server->ends = ENDS_ANYHOW;
+    end_finish(trio.server);
+    end_send_bytes(trio.client, WORDS);
+    end_finish(trio.client);
+    for (unsigned i = 0; i < 20; i++)
+        trio_turn(&trio);
+    if (trio.client->state != END_CLOSED)
+        end_close(trio.client, true);
+    while (trio.client->state != END_CLOSED)
+        trio_turn(&trio);
+    if (trio.server->state != END_CLOSED)
+        end_resume(trio.server);
+    while (trio.server->state != END_CLOSED)
+        trio_turn(&trio);
+    trio_close(&trio);
+}
+
 /* --- closed with loans held, and another connection going on --- */
 
 static void loans_recv(struct end *end, struct buf *buf, unsigned flags)
@@ -828,6 +853,12 @@ const struct body bodies_close[] = {
      .accepted = trio_accepted,
      .alone = again_alone,
      .flows = {{.client = &again_client, .server = &nothing, .count = 1}}},
+    {.name = "abort-behind-window",
+     .options = "rcvbuf=4k",
+     .skip = skip_own_stack,
+     .accepted = trio_accepted,
+     .alone = shut_alone,
+     .flows = {{.client = &nothing, .server = &nothing, .count = 1}}},
     {.name = "close-with-loans",
      .messages = 0,
      .flows = {{.client = &loans_client, .server = &loans_server, .count = 1},
