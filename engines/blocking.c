@@ -219,7 +219,7 @@ static int blocking_wait(struct blocking_engine *e, uint64_t until_ns, uint64_t 
     if (e->conn.state == BLOCKING_LINGERS || revents != 0)
         blocking_conn_event(e, events, revents);
     for (nfds_t i = first; n > 0 && i < count; i++)
-        if (e->pollfds[i].revents != 0)
+        if (e->pollfds[i].revents != 0 && blocking_accepts(e)) /* one before may have failed */
             blocking_accept(e, &e->listeners[i - first]);
     return 0;
 }

@@ -51,6 +51,8 @@ static void epoll_accept_failed(struct epoll_engine *e, unsigned index, int err)
 
 static void epoll_accept(struct epoll_engine *e, unsigned index)
 {
+    if (e->accept_again_ns != CLOCK_NEVER)
+        return; /* another listener of this batch has just failed */
     for (int i = 0; i < EPOLL_ACCEPTS_MAX && !e->accept_paused; i++) {
         struct engine_accepted accepted = {.remote.size = sizeof(accepted.remote.sa)};
         int fd = accept4(e->listeners[index].sock.fd, (struct sockaddr *)&accepted.remote.sa,

@@ -144,6 +144,42 @@ static void emfile_failed(struct lane *lane, int err, uint64_t backoff_ns)
             refuse(lane, &lane->held[--lane->held_count]);
 }
 
+static void one_pause_failed(struct lane *lane, int err, uint64_t backoff_ns)
+{
+    if (lane->errors++ == 0)
+        lane->at_ns = backoff_ns;
+    CHECK(backoff_ns == lane->at_ns, "of two listeners the second is tried within the pause");
+}
+
+/* Two listeners with somebody to be accepted: for want of descriptors there is one pause. */
+static void one_pause_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct addr addr, bound;
+    struct lab_error err = {""};
+    struct rlimit limit;
+    int fds[2];
+
+    lane_open(&lane, world);
+    for (unsigned i = 0; i < 2; i++) {
+        world_address(world, i == 0 ? "first" : "second", &addr);
+        CHECK(lane_listen(&lane, i, &addr, &bound, &err) == 0, "%s", err.text);
+        fds[i] = socket(bound.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CHECK(connect(fds[i], (const struct sockaddr *)&bound.sa, bound.size) == 0, "%s",
+              strerror(errno));
+    }
+    int next = dup(0);
+    CHECK(next >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0, "%s", strerror(errno));
+    close(next);
+    limit.rlim_cur = (rlim_t)next;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit: %s", strerror(errno));
+    while (lane.errors == 0)
+        lane_poll(&lane, clock_ns() + NS_PER_S);
+    close(fds[0]);
+    close(fds[1]);
+    lane_close(&lane);
+}
+
 /* --- one process --- */
 
 /* Two instances, or the one if both sides must share it. */
@@ -567,6 +603,13 @@ const struct body bodies_instance[] = {
      .accepted = emfile_accepted,
      .accept_failed = emfile_failed,
      .flows = {{.client = &refused, .server = &pass_on, .count = EMFILE_CONNS}}},
+    {.name = "emfile-one-pause",
+     .families = FAMILY_ALL,
+     .skip = skip_no_kernel,
+     .accept_failed = one_pause_failed,
+     .alone = one_pause_alone,
+     .flows = {{.client = &pass_on, .server = &pass_on, .count = 1},
+               {.client = &pass_on, .server = &pass_on, .count = 1}}},
     {.name = "connect-in-vain",
      .families = FAMILY_ALL,
      .skip = skip_own_stack,
