@@ -228,14 +228,14 @@ static int uring_poll(struct engine *engine, uint64_t deadline_ns)
     for (;;) {
         e->round++;
         int r = uring_wait(e, uring_until_ns(e, deadline_ns));
-        if (__builtin_expect(r < 0 && r != -EINTR, 0))
+        if (__builtin_expect(r < 0, 0))
             return r;
         uring_reap(e);
         uring_send_settle_quiet(e);
         if (__builtin_expect(e->retry_ns != CLOCK_NEVER, 0))
             uring_retry(e);
         uring_flush(e);
-        if (e->calls_up > 0 || e->woken || deadline_ns == 0 || r == -EINTR)
+        if (e->calls_up > 0 || e->woken || deadline_ns == 0)
             break;
         if (deadline_ns != CLOCK_NEVER && clock_ns() >= deadline_ns)
             break;

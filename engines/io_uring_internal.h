@@ -80,8 +80,6 @@ void uring_ring_describe(const struct uring_ring *ring, const struct uring_optio
  * completions, until deadline_ns. Returns the number of system calls made (0: there was no need),
  * -errno if the ring is broken. */
 int uring_ring_enter(struct uring_ring *ring, unsigned wait_nr, uint64_t deadline_ns);
-/* Whether there may be something to reap, at the cost of a look into memory. */
-bool uring_ring_has_work(const struct uring_ring *ring);
 
 /* user_data: whose completion (generation and index as in a connection's handle), and of what. */
 enum uring_kind {

@@ -265,12 +265,6 @@ void uring_ring_close(struct uring_ring *ring)
 
 /* --- entering it --- */
 
-bool uring_ring_has_work(const struct uring_ring *ring)
-{
-    return io_uring_cq_ready(&ring->io) != 0 ||
-           (IO_URING_READ_ONCE(*ring->io.sq.kflags) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
-}
-
 /* What was filled in is the kernel's to read; returns how many entries that is. */
 static unsigned uring_publish(struct uring_ring *ring)
 {
