@@ -6,7 +6,8 @@
  *  1. Upward calls come only from inside poll(), never from inside a call down.
  *  2. send() only queues. What a connection queued within one upward call goes out as one
  *     gather when that call returns; what was queued outside of any goes out first thing in the
- *     next poll(). An engine that submits in batches hands over at the end of the poll round.
+ *     next poll(). An engine that submits in batches hands over at the end of the poll round, or
+ *     first thing in the next poll().
  *     At most one submission is in flight a connection, so that bytes are never reordered.
  *     All bytes go or the connection fails: nobody above sees a short write.
  *  3. A received buffer is on loan (core/seg.h). At its loan quota a connection is not read
