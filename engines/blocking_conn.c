@@ -12,7 +12,8 @@
 #include "core/seldom.h"
 #include "engines/blocking.h"
 
-/* Of one gather: what is beyond it leaves with the next, after a look at what can be read. */
+/* Of one gather, and how many are sent on end. What is beyond them leaves after a look at the
+ * socket, in which it is read too; or first thing in the next poll, where on_sent was called. */
 #define BLOCKING_GATHER_BYTES (1ull << 20)
 #define BLOCKING_GATHERS_MAX  4
 
