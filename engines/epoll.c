@@ -269,9 +269,12 @@ static void epoll_accept_refuse(struct engine *engine, struct engine_accepted *a
 /*
  * A receive that might wait goes on with what came in while it copied (the socket's backlog),
  * one that must not returns before that: then the sender, who is the limit of a bulk stream over
- * loopback, has to deliver it by itself. So the sockets block, with the shortest time-out that
- * there is, and are only read when there is something: up to 1.3 x for one connection's stream,
- * no difference for echoes. Sends say MSG_DONTWAIT.
+ * loopback, has to deliver it by itself. So the sockets that are accepted block, with the shortest
+ * time-out that there is, and are only read when there is something: up to 1.3 x for one
+ * connection's stream, no difference for echoes. Sends say MSG_DONTWAIT. Not so the side that
+ * connects: its sockets are made without blocking, for connect(), and stay so; what it receives in
+ * bulk it does not get that fast. UNIX sockets that are accepted block without a time-out, which
+ * they do not inherit.
  */
 static void epoll_set_least_wait(int fd)
 {

@@ -154,8 +154,8 @@ static void epoll_deafen(struct epoll_engine *e, struct epoll_conn *c)
 
 /*
  * One receive. False: nothing came, or the connection is not to be read now. flags is 0 when an
- * event has said that there is something to read: the socket blocks then, for a tick at most
- * (epoll_set_least_wait).
+ * event has said that there is something to read: an accepted socket would block otherwise, over
+ * TCP for a tick at most (epoll_set_least_wait).
  */
 static bool epoll_receive(struct epoll_engine *e, struct epoll_conn *c, int flags)
 {
