@@ -11,6 +11,8 @@
 
 #include "tests/conform/conform.h"
 
+#define SHORT_NS (5 * NS_PER_MS)
+
 static const char *skip_no_kernel(const struct world *world)
 {
     if (world->caps.both_sides)
@@ -405,9 +407,56 @@ static void behind_alone(struct world *world)
     lane_close(&lane);
 }
 
-/* --- time --- */
+/*
+ * A UNIX socket whose backlog is full makes who connects wait, and no event tells when there is
+ * room. Some of those that wait are given up, one comes late, and all others get in.
+ */
+#define BACKLOG_CONNS 8u
 
-#define SHORT_NS (5 * NS_PER_MS)
+static void backlog_begin(struct end *end)
+{
+    end->step = 1;
+}
+
+static const struct role backlog = {.begin = backlog_begin, .eof = role_finish};
+
+static void backlog_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct end *ends[BACKLOG_CONNS + 1];
+    struct addr addr;
+    int r;
+
+    lane_open(&lane, world);
+    world_address(world, "backlog", &addr);
+    int listener = socket(addr.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    CHECK(listener >= 0 && bind(listener, (const struct sockaddr *)&addr.sa, addr.size) == 0 &&
+              listen(listener, 1) == 0,
+          "%s", strerror(errno));
+    for (unsigned i = 0; i <= BACKLOG_CONNS; i++) {
+        ends[i] = lane_connect(&lane, 0, i, &addr, &r);
+        CHECK(ends[i] != NULL, "connect: %s", strerror(-r));
+        lane_poll(&lane, clock_ns() + SHORT_NS);
+        if (i + 1 != BACKLOG_CONNS)
+            continue;
+        for (unsigned k = 3; k < BACKLOG_CONNS; k += 4) { /* one between others, and the last */
+            ends[k]->ends = ENDS_ANYHOW;
+            end_close(ends[k], true);
+        }
+    }
+    while (lane.open_count > 0) {
+        lane_poll(&lane, clock_ns() + NS_PER_MS);
+        int fd = accept(listener, NULL, NULL);
+        if (fd >= 0)
+            close(fd);
+    }
+    for (unsigned i = 0; i <= BACKLOG_CONNS; i++)
+        CHECK(ends[i]->step == 1 || ends[i]->closing, "connection %u never opened", i);
+    close(listener);
+    lane_close(&lane);
+}
+
+/* --- time --- */
 
 /* Poll returns at its deadline; never before. */
 static void deadline_alone(struct world *world)
@@ -634,6 +683,11 @@ const struct body bodies_instance[] = {
      .skip = skip_foreign_peer,
      .alone = behind_alone,
      .flows = {{.client = &pass_on, .server = &behind, .count = 1}}},
+    {.name = "full-backlog",
+     .families = FAMILY_UNIX,
+     .skip = skip_foreign_peer,
+     .alone = backlog_alone,
+     .flows = {{.client = &backlog, .server = &pass_on, .count = BACKLOG_CONNS + 1}}},
     {.name = "deadline", .alone = deadline_alone},
     {.name = "wake", .alone = wake_alone},
     {.name = "wake-before", .alone = wake_before_alone},
