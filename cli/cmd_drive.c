@@ -158,7 +158,9 @@ static int drive_for_controller(struct drive_side *drive, const struct load_conf
     int r = load_start(&drive->load, config, &err);
     if (r < 0)
         return side_fail(&drive->side, r == -EINVAL ? CLI_USAGE : CLI_FAILED, err.text);
-    int exit_code = child_run(&side, config->index);
+    int exit_code = side_drop_rights(&drive->side);
+    if (exit_code == CLI_OK)
+        exit_code = child_run(&side, config->index);
     load_free(drive->load);
     return exit_code;
 }

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "run/child.h"
+#include "run/privilege.h"
 
 static int set_link(void *options, const char *value, struct lab_error *err)
 {
@@ -150,6 +151,7 @@ int side_prepare(struct side *side, enum link_side role)
     config.cc = side->options.cc[0] != '\0' ? side->options.cc : NULL;
     if (side->spec.ops->probe(&config, &caps, &err) < 0)
         return side_fail(side, CLI_UNAVAILABLE, err.text);
+    side->privileged = caps.privileged;
     if (side->options.cpus[0] != '\0' && child_pin(side->options.cpus, &err) < 0)
         return side_fail(side, CLI_USAGE, err.text);
     raise_fd_limit();
@@ -159,6 +161,20 @@ int side_prepare(struct side *side, enum link_side role)
     sigaddset(&signals, SIGINT);
     if (!child_has_channel())
         sigprocmask(SIG_BLOCK, &signals, NULL);
+    return CLI_OK;
+}
+
+int side_drop_rights(const struct side *side)
+{
+    struct lab_error err;
+
+    if (side->privileged)
+        return CLI_OK;
+    if (privilege_drop(&err) < 0)
+        return side_fail(side, CLI_FAILED, err.text);
+    /* The kernel forgets with the rights what the process had asked for to end with its parent. */
+    if (child_has_channel())
+        child_prepare();
     return CLI_OK;
 }
 

@@ -25,6 +25,7 @@ struct side {
     struct link link_of_process;
     const struct link *link; /* for engine_config; NULL: the engine has none */
     const char *workload;
+    bool privileged; /* the engine needs its rights for as long as it is open */
 };
 
 /* Takes the control channel if one was asked for, so that what fails later is told there. To be
@@ -34,6 +35,9 @@ int side_begin(struct side *side, const struct command *self, const struct args 
  * the limit of fds, ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an
  * exit code. */
 int side_prepare(struct side *side, enum link_side role);
+/* Once the engine is open: what runs under sudo becomes the user's. 0 or an exit code, having said
+ * why. */
+int side_drop_rights(const struct side *side);
 /* Tells the user of something that is no error: the controller, or on stderr. NULL: nothing. */
 void side_note(const char *text);
 /* Says what went wrong, to the controller or on stderr; returns exit_code. */

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "run/privilege.h"
+
 int whole_file_fail(const char *path, int code, struct lab_error *err)
 {
     return lab_fail(err, code,
@@ -40,12 +42,14 @@ static int file_create(struct whole_file *file)
         abort();
     int fd = open(folder == 0 ? "." : name, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     free(name);
+    if (fd < 0) {
+        fd = mkostemp(file->aside, O_CLOEXEC);
+        file->named = fd >= 0;
+        if (fd >= 0)
+            file_mode(fd);
+    }
     if (fd >= 0)
-        return fd;
-    fd = mkostemp(file->aside, O_CLOEXEC);
-    file->named = fd >= 0;
-    if (fd >= 0)
-        file_mode(fd);
+        privilege_give(fd);
     return fd;
 }
 

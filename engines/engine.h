@@ -69,6 +69,7 @@ struct engine_caps {
     bool user_stack;      /* TCP/IP of its own: it takes the link's device, not a socket */
     bool attach;          /* accepted connections can move to another instance */
     bool unix_sockets;
+    bool privileged; /* what it has open, or opens later, takes the rights that opening took */
     unsigned count;
     struct engine_cap list[ENGINE_CAPS_MAX];
 };

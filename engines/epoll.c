@@ -375,6 +375,7 @@ static int epoll_probe_busy_poll(const struct epoll_options *options, struct eng
                      strerror(errno), us);
     if (fd >= 0)
         close(fd);
+    caps->privileged = true; /* so does each connection's */
     engine_caps_add(caps, "busy polling", CAP_NATIVE,
                     "loopback, unix sockets and drivers without a NAPI id are not polled");
     return r;

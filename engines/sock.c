@@ -99,6 +99,23 @@ static void sock_probe_buffer(int fd, int option, const char *name, const char *
     engine_caps_add(caps, name, CAP_EMULATED, note);
 }
 
+/* Whether only root may choose it, for each socket anew. */
+static bool sock_cc_is_restricted(const char *cc)
+{
+    char names[200] = "", *rest = names, *name;
+    FILE *file = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+
+    if (file == NULL)
+        return true;
+    if (fgets(names, sizeof(names), file) == NULL)
+        names[0] = '\0';
+    fclose(file);
+    while ((name = strsep(&rest, " \n")) != NULL)
+        if (strcmp(name, cc) == 0)
+            return false;
+    return true;
+}
+
 int sock_probe(const struct engine_config *config, struct engine_caps *caps, struct lab_error *err)
 {
     const struct engine_common *common = config->options;
@@ -110,6 +127,7 @@ int sock_probe(const struct engine_config *config, struct engine_caps *caps, str
     if (config->cc != NULL &&
         setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, config->cc, (socklen_t)strlen(config->cc)) < 0)
         r = sock_cc_unavailable(config->cc, errno, err);
+    caps->privileged |= config->cc != NULL && sock_cc_is_restricted(config->cc);
     sock_probe_buffer(fd, SO_SNDBUF, "send buffer size", "net.core.wmem_max", common->sndbuf, caps);
     sock_probe_buffer(fd, SO_RCVBUF, "receive buffer size", "net.core.rmem_max", common->rcvbuf,
                       caps);

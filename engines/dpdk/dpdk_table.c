@@ -110,6 +110,8 @@ void dpdk_fill_caps(const struct engine_config *config, const char *how, struct 
         .spins = true,
         .one_per_process = true,
         .user_stack = true,
+        /* To give a device back takes what taking it did, and memif lets in who it was then. */
+        .privileged = true,
     };
     engine_caps_add(caps, "received buffers lent", CAP_NATIVE, "the device's frames, not copied");
     engine_caps_add(caps, "zero-copy send", CAP_ABSENT, "lwIP copies into its segments");
