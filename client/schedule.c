@@ -94,12 +94,17 @@ static bool free_pop(struct load_worker *worker, struct load_free *out)
     return false;
 }
 
+static bool is_in_window(const struct load_worker *worker, uint64_t intended_ns)
+{
+    return intended_ns - worker->t0_ns < worker->t1_ns - worker->t0_ns;
+}
+
 static void schedule_send(struct load_worker *worker, struct load_conn *conn, unsigned slot,
                           uint64_t intended_ns)
 {
     const struct load_slot *s = &conn->slots[slot];
 
-    if (intended_ns - worker->t0_ns < worker->t1_ns - worker->t0_ns) {
+    if (is_in_window(worker, intended_ns)) {
         bool had_slot = s->free_since_ns <= intended_ns;
         uint64_t possible_ns = had_slot ? intended_ns : s->free_since_ns;
         uint64_t slip_ns = worker->now_ns > possible_ns ? worker->now_ns - possible_ns : 0;
@@ -152,6 +157,14 @@ void schedule_run(struct load_worker *worker)
     }
 }
 
+void schedule_record_late(struct load_worker *worker, uint64_t intended_ns)
+{
+    uint64_t age_ns = worker->now_ns - intended_ns;
+
+    if (is_in_window(worker, intended_ns) && age_ns >= worker->config->options.timeout_ns)
+        hist_record(worker->latency, age_ns);
+}
+
 void schedule_abandon(struct load_worker *worker)
 {
     uint64_t count = 0;
@@ -161,7 +174,7 @@ void schedule_abandon(struct load_worker *worker)
         if (intended_ns < worker->t0_ns)
             continue;
         count++;
-        hist_record(worker->latency, worker->now_ns - intended_ns);
+        schedule_record_late(worker, intended_ns);
     }
     if (count > 0)
         worker_error(worker, "unfinished", count,

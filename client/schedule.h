@@ -16,7 +16,11 @@ uint64_t schedule_next_ns(const struct load_worker *worker);
 void schedule_run(struct load_worker *worker);
 /* A slot has become free, at worker->now_ns: it takes the op that waited longest, or waits. */
 void schedule_slot_free(struct load_worker *worker, struct load_conn *conn, unsigned slot);
-/* After the drain: what never left counts as unfinished, with its age. */
+/* Of an op that was due and failed: in the latency, with its age, if that is --timeout at least,
+ * since without those that took too long the others would look good. One that failed at once would
+ * make itself look good. */
+void schedule_record_late(struct load_worker *worker, uint64_t intended_ns);
+/* What has not left so far never will: it counts as unfinished. */
 void schedule_abandon(struct load_worker *worker);
 
 /* worker.c: begins an op on a free slot at worker->now_ns. */

@@ -185,17 +185,10 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uin
     return now_ns;
 }
 
-/* What was due in an open loop's window and was out of time when it failed stays in the latency,
- * with its age: else those that took too long would make the others look good. One that failed at
- * once would make itself look good. */
 static void op_fails(struct load_worker *worker, struct load_conn *conn, unsigned slot)
 {
-    uint64_t intended_ns = conn->slots[slot].intended_ns;
-    uint64_t age_ns = worker->now_ns - intended_ns;
-
-    if (worker->open_loop && in_window(worker, intended_ns) &&
-        age_ns >= worker->config->options.timeout_ns)
-        hist_record(worker->latency, age_ns);
+    if (worker->open_loop)
+        schedule_record_late(worker, conn->slots[slot].intended_ns);
     op_ends(worker, conn, slot);
 }
 
@@ -317,7 +310,7 @@ static void conn_not_had(struct load_worker *worker, struct load_conn *conn)
         return;
     if (!worker->open_loop)
         closed_loop_take(worker, conn);
-    if (worker->busy == 0 && worker->now_ns - worker->reached_ns >= options->timeout_ns)
+    if (worker->there == 0 && worker->now_ns - worker->reached_ns >= options->timeout_ns)
         worker_abandon(worker);
 }
 
@@ -380,8 +373,10 @@ static void conn_opened(struct pump_conn *pump)
     struct load_conn *conn = (struct load_conn *)pump;
     struct load_worker *worker = conn->worker;
 
-    worker->now_ns = worker->reached_ns = clock_ns();
+    worker->now_ns = clock_ns();
     worker->connecting--;
+    worker->there++;
+    conn->is_there = true;
     /* Kept ones count when they are first there, before the window as a rule: their number is the
      * connections'. */
     bool first = !worker->config->options.reconnect && !conn->was_open;
@@ -426,6 +421,11 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
 
     if (phase == CONN_CONNECTING)
         worker->connecting--;
+    if (conn->is_there) {
+        conn->is_there = false;
+        worker->there--;
+        worker->reached_ns = clock_ns();
+    }
     if (worker->phase == WORKER_ENDED) {
         timer_cancel(&worker->timers, &conn->timer);
         conn->phase = CONN_CLOSED;
@@ -433,8 +433,6 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
     }
     if (phase != CONN_CLOSING && !(phase == CONN_LEAVING && err == 0)) {
         worker->now_ns = clock_ns();
-        if (phase != CONN_CONNECTING)
-            worker->reached_ns = worker->now_ns; /* until now */
         in_order = false;
         if (err != 0) {
             conn_failed(worker, conn, phase == CONN_CONNECTING, err);
@@ -481,8 +479,6 @@ static void conn_timed_out(struct load_worker *worker, struct load_conn *conn)
     if (connecting) {
         worker->connecting--;
         conn_not_had(worker, conn);
-    } else {
-        worker->reached_ns = worker->now_ns; /* until now */
     }
     conn->phase = CONN_CLOSING;
     pump_close(&conn->pump, true);

@@ -502,6 +502,15 @@ Test(load, a_count_of_ops_ends_though_the_server_hangs, .timeout = 60)
         cr_assert_eq(rig.record.ops, 0);
         cr_assert_geq(errors(&rig), i == 1 ? 2000000 : 1000000, "%s: %lu", kinds[i][0],
                       (unsigned long)errors(&rig));
+        uint64_t fastest_ns = UINT64_MAX;
+        const Lab__Metric *latency = record_metric(&rig.record, "latency_ns");
+        struct hist *h = hist_new();
+        if (latency->count > 0) {
+            cr_assert_eq(hist_decode(h, latency->histogram.data, latency->histogram.len), 0);
+            fastest_ns = hist_percentile(h, 0);
+        }
+        cr_assert_geq(fastest_ns, 199 * NS_PER_MS, "what was abandoned young is no fast op");
+        hist_free(h);
         close(fd);
         rig_close(&rig);
     }
