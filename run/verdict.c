@@ -120,6 +120,15 @@ static uint64_t sum_clients(const struct run_trial *trial, size_t offset)
     return sum;
 }
 
+/* The share of the ops that had a free slot which left in time; 1 if there were none. */
+static double share_in_time(const struct run_trial *trial)
+{
+    uint64_t with_slot = sum_clients(trial, offsetof(Lab__Record, with_slot));
+    uint64_t in_time = sum_clients(trial, offsetof(Lab__Record, sent_in_time));
+
+    return with_slot > 0 ? (double)in_time / (double)with_slot : 1;
+}
+
 static bool slip_is_small(const struct run_trial *trial, double *slip_ns, double *limit_ns)
 {
     /* Of few ops p99 is the worst one: an op in a hundred may well be late. */
@@ -134,13 +143,11 @@ static bool slip_is_small(const struct run_trial *trial, double *slip_ns, double
 
 static void judge_generator_open(const struct judge *j)
 {
-    uint64_t with_slot = sum_clients(j->trial, offsetof(Lab__Record, with_slot));
-    uint64_t in_time = sum_clients(j->trial, offsetof(Lab__Record, sent_in_time));
-    double slip_ns = 0, limit_ns = 0;
+    double slip_ns = 0, limit_ns = 0, in_time = share_in_time(j->trial);
 
-    if (with_slot > 0 && (double)in_time < SENT_IN_TIME_LEAST * (double)with_slot)
+    if (in_time < SENT_IN_TIME_LEAST)
         verdict(j, "generator-bound", "%.1f %% of the ops that had a free slot were sent in time",
-                100.0 * (double)in_time / (double)with_slot);
+                100.0 * in_time);
     else if (!slip_is_small(j->trial, &slip_ns, &limit_ns))
         verdict(j, "generator-bound", "p99 of slip is %.1f us, more than %.1f us", slip_ns / 1e3,
                 limit_ns / 1e3);
@@ -187,7 +194,9 @@ static void judge_overloaded(const struct judge *j)
     double slip_ns = 0, limit_ns = 0;
     double missing = (double)j->trial->scheduled - (double)j->trial->ops;
 
+    /* Who sent too late does not know what the server could have answered. */
     if (j->c->asked_ops_per_s <= 0 || j->trial->scheduled == 0 ||
+        share_in_time(j->trial) < SENT_IN_TIME_LEAST ||
         !slip_is_small(j->trial, &slip_ns, &limit_ns))
         return;
     if (missing > missing_by_chance(j->trial) &&
@@ -476,7 +485,7 @@ static void mark_drops(const struct judge *j)
 {
     char again[64] = "";
 
-    if (j->trial->syn_retries > 0)
+    if (j->trial->syn_retries != RUN_UNOBSERVED)
         snprintf(again, sizeof(again), ", SYNs were sent again %lld times",
                  (long long)j->trial->syn_retries);
     if (j->trial->listen_drops > 0)

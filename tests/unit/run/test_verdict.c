@@ -187,6 +187,19 @@ Test(verdict, overloaded, .init = setup, .fini = teardown)
     HOLDS_NOT("overloaded");
 }
 
+/* Also where too few were sent for a p99 of how late they were. */
+Test(verdict, not_overloaded_by_who_is_late, .init = setup, .fini = teardown)
+{
+    fake_trial_open(&fake, 200);
+    fake.trial->ops = 70;
+    fake.trial->scheduled = 100;
+    HOLDS("overloaded", "70.0 %");
+    fake.trial->clients[0].record->with_slot = 100;
+    fake.trial->clients[0].record->sent_in_time = 90;
+    HOLDS_NOT("overloaded");
+    HOLDS("generator-bound", "90.0 %");
+}
+
 /* Four are under way at any time: it is chance how many more at the window's end than before. */
 Test(verdict, overloaded_is_more_than_what_is_under_way, .init = setup, .fini = teardown)
 {
