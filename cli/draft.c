@@ -478,6 +478,12 @@ static uint32_t draft_processes(const struct engine_caps *caps, uint64_t workers
     return caps->one_per_process && workers > 1 ? (uint32_t)workers : 1;
 }
 
+/* Of each of these processes. */
+static uint32_t draft_threads(const struct engine_caps *caps, uint64_t workers)
+{
+    return caps->one_per_process || workers == 0 ? 1 : (uint32_t)workers;
+}
+
 /* The engine; where the sides differ, client>server. */
 static char *draft_label(const struct run_case *c)
 {
@@ -657,10 +663,11 @@ int draft_case(const struct draft *draft, const char *engine, struct run_case *c
         c->server_processes = draft_processes(&server.caps, draft->serve.workers);
         c->connections = load->connections;
         c->paced_by_spinning = load->rate > 0 && load->pacing == LOAD_PACING_SPIN;
-        c->client_threads = (uint32_t)(load->workers > 0 ? load->workers : 1);
-        if (c->paced_by_spinning && client.caps.conns_max == 1) /* else they mostly wait */
-            c->client_threads = (uint32_t)load->connections;
-        c->server_threads = (uint32_t)(draft->serve.workers > 0 ? draft->serve.workers : 1);
+        /* A thread a connection mostly waits, unless it is to spin. */
+        c->client_threads_shared = c->paced_by_spinning && client.caps.conns_max == 1;
+        c->client_threads = c->client_threads_shared ? (uint32_t)load->connections
+                                                     : draft_threads(&client.caps, load->workers);
+        c->server_threads = draft_threads(&server.caps, draft->serve.workers);
         c->duration_ns = draft->options.duration_ns;
         c->warmup_ns = draft->options.warmup_ns;
         if (c->asked_ops == 0) /* else the ramp is a part of what is counted */

@@ -41,11 +41,16 @@ static void make_id(char id[37])
              b[14], b[15]);
 }
 
+static uint32_t most(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 /* A side that was not given CPUs gets some, enough for the case with the most threads; a host with
  * too few has none to give. */
 static void choose_cpus(struct run_result *result)
 {
-    uint32_t together = 1;
+    uint32_t shared = 1;
     struct run_settings *settings = &result->settings;
     char server[PIN_TEXT_MAX], client[PIN_TEXT_MAX];
     cpu_set_t mine;
@@ -62,22 +67,18 @@ static void choose_cpus(struct run_result *result)
         const struct run_case *c = &result->cases[i];
         if (c->status != RUN_RAN)
             continue;
-        if (settings->client_via != NULL && c->client_processes > together)
-            together = c->client_processes;
-        if (c->server_threads > request.servers)
-            request.servers = c->server_threads;
-        if (c->client_threads > request.clients)
-            request.clients = c->client_threads;
+        request.servers = most(request.servers, c->server_threads * c->server_processes);
+        request.clients = most(request.clients, c->client_threads * c->client_processes);
+        shared = most(shared, c->client_threads);
     }
     if (!settings->pin || sched_getaffinity(0, sizeof(mine), &mine) < 0)
         return;
-    /* Clients beside each other have CPUs of their own, if there are so many. */
-    uint32_t threads = request.clients;
-    request.clients = threads * together;
     int r = pin_choose(&request, server, client);
-    request.clients = threads;
-    if (r < 0 && together > 1)
+    /* Clients beside each other that have no CPUs of their own share some. */
+    if (r < 0 && settings->client_via != NULL) {
+        request.clients = shared;
         r = pin_choose(&request, server, client);
+    }
     if (r < 0) {
         settings->pin = settings->server_cpus != NULL || settings->client_cpus != NULL;
         return;
@@ -97,9 +98,14 @@ static void place_clients(struct run_result *result)
 
     while (result->settings.client_via != NULL && result->settings.client_via[places] != NULL)
         places++;
-    for (size_t i = 0; i < result->cases_count && places > 0; i++)
-        if (!result->cases[i].both_sides)
-            result->cases[i].client_processes = places;
+    for (size_t i = 0; i < result->cases_count && places > 0; i++) {
+        struct run_case *c = &result->cases[i];
+        if (c->both_sides)
+            continue;
+        c->client_processes = places;
+        if (c->client_threads_shared)
+            c->client_threads = (c->client_threads + places - 1) / places;
+    }
 }
 
 static double case_seconds(const struct run_case *c)

@@ -92,9 +92,12 @@ struct run_case {
     bool both_sides;           /* one process plays both (caps.both_sides) */
     const char *const *unused; /* capabilities of no use to the workload; static, or NULL */
     bool server_measured;      /* --server, or the engines differ: generator-bound applies */
-    uint32_t client_processes, server_processes; /* 1 unless one_per_process and -t N */
-    uint32_t client_threads, server_threads;     /* at work at once, over all its processes */
-    char wait[8];                                /* sleep or spin */
+    uint32_t client_processes,
+        server_processes; /* 1 unless one_per_process and -t N, or --client-via */
+    uint32_t client_threads, server_threads; /* at work at once, of each of these */
+    bool client_threads_shared; /* ... and over all of them the client's are as many as connections
+                                 */
+    char wait[8];               /* sleep or spin */
     uint64_t connections;
     bool paced_by_spinning; /* each of the client's threads spins between ops (--pacing spin) */
     uint64_t warmup_ns, duration_ns;

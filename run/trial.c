@@ -271,8 +271,7 @@ static void words_add_number(struct words *words, const char *option, uint64_t n
     words_add(words, text);
 }
 
-/* Of those that were chosen each process behind a command of its own has a part, all others share
- * one. */
+/* Of those that were chosen each process has a part. */
 static void words_add_cpus(struct words *words, const struct run_settings *settings, bool server,
                            unsigned threads, unsigned part)
 {
@@ -346,7 +345,7 @@ static int trial_start_servers(struct trial *trial)
         words_add(&words, "--listen");
         words_add(&words, c->listen != NULL ? c->listen : place != NULL ? place->listen : "");
         words_add_number(&words, "--index", i);
-        words_add_cpus(&words, settings, true, c->server_threads, 0);
+        words_add_cpus(&words, settings, true, c->server_threads, i);
         words_add_all(&words, c->server_args);
         int r = trial_start_member(trial, true, place, settings->server_via, &words);
         if (r < 0)
@@ -400,8 +399,7 @@ static int trial_start_clients(struct trial *trial, const char *addresses)
         words_add_number(&words, "--seed", trial->config->seed);
         words_add_number(&words, "--index", i);
         words_add_number(&words, "--processes", c->client_processes);
-        words_add_cpus(&words, settings, false, c->client_threads,
-                       settings->client_via != NULL ? i : 0);
+        words_add_cpus(&words, settings, false, c->client_threads, i);
         words_add_all(&words, c->client_args);
         const char *via = settings->client_via != NULL ? settings->client_via[i] : NULL;
         int r = trial_start_member(trial, false, place, via, &words);
