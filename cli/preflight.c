@@ -78,14 +78,17 @@ static int preflight_fds(uint64_t connections, uint64_t workers, struct lab_erro
     return CLI_USAGE;
 }
 
+/* A client on this host reaches what listens at any address over loopback. */
 static bool preflight_is_loopback(const struct addr *addr)
 {
     const struct sockaddr_in *in = (const struct sockaddr_in *)&addr->sa;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&addr->sa;
 
     if (addr->sa.ss_family == AF_INET)
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    return addr->sa.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+        return in->sin_addr.s_addr == htonl(INADDR_ANY) ||
+               ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return addr->sa.ss_family == AF_INET6 &&
+           (IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) || IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr));
 }
 
 /* Whether the client's connections take TCP ports of this host, and whether over loopback, where
@@ -470,11 +473,14 @@ int preflight_clients(struct run_result *run, const struct run_options *options,
                       struct lab_error *err)
 {
     unsigned cpus = preflight_client_cpus(options);
+    struct run_case *c = NULL;
+    size_t left = 0;
 
     for (size_t i = 0; i < run->cases_count; i++) {
-        struct run_case *c = &run->cases[i];
+        c = &run->cases[i];
         if (c->status != RUN_RAN)
             continue;
+        left++;
         if (options->client_via.count > c->connections) {
             lab_fail(err, EINVAL,
                      "--client-via: %zu clients need as many connections: raise --connections",
@@ -483,6 +489,7 @@ int preflight_clients(struct run_result *run, const struct run_options *options,
         }
         if (!c->paced_by_spinning || cpus == 0 || c->client_threads <= cpus)
             continue;
+        left--;
         c->status = RUN_CANNOT_RUN;
         snprintf(c->reason, sizeof(c->reason),
                  "with --pacing spin %u threads would spin on %u CPU%s and keep each other from "
@@ -493,7 +500,10 @@ int preflight_clients(struct run_result *run, const struct run_options *options,
         lab_fail(err, ENOSYS, "%s cannot run here: %s", c->label, c->reason);
         return CLI_UNAVAILABLE;
     }
-    return CLI_OK;
+    if (left > 0)
+        return CLI_OK;
+    lab_fail(err, ENOSYS, "no engine can run here; %s: %s", c->label, c->reason);
+    return CLI_UNAVAILABLE;
 }
 
 /* A command that goes before another. */

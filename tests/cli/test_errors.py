@@ -174,6 +174,10 @@ class Host(LabCase):
             *words, "-e", "blocking", code=EXIT_UNAVAILABLE,
             says=("blocking cannot run here: with --pacing spin 2000 threads would spin on",)
         )
+        self.assert_refused(
+            *words, "-e", "blocking", "--skip-unavailable", code=EXIT_UNAVAILABLE,
+            says=("no engine can run here; blocking: with --pacing spin",)
+        )
         result = self.lab(*words, "-e", "all", "--max-errors", "1000000")
         self.assert_exit(result, EXIT_OK)
         self.assert_says(result.stdout, "not measured: blocking (cannot-run): with --pacing spin")
@@ -207,6 +211,11 @@ class Host(LabCase):
         self.assert_refused("run", "echo", "-e", "epoll", *rate[:3], "-d", "2", says="TIME_WAIT")
         result = self.lab("run", "echo", "-e", "null", *rate, "--max-errors", "1M")
         self.assert_exit(result, 0)
+        result = self.lab(
+            "run", "echo", "-e", "epoll", "--listen", "0.0.0.0:0", "--reconnect", "-R", "10k",
+            "-d", "4", "-r", "1", "-q", "--json", "/dev/full/no",
+        )
+        self.assert_says(result.stderr, "/dev/full/no")  # and not of ports
         result = self.lab("run", "echo", "-e", "null", "-c", "100000", "-r", "1", "-n", "1", "-q")
         self.assert_exit(result, 0)
 
