@@ -158,6 +158,8 @@ static int drive_for_controller(struct drive_side *drive, const struct load_conf
     int r = load_start(&drive->load, config, &err);
     if (r < 0)
         return side_fail(&drive->side, r == -EINVAL ? CLI_USAGE : CLI_FAILED, err.text);
+    for (unsigned i = 0; i < config->addresses_count; i++)
+        drive->side.privileged |= side_has_file(&config->addresses[i]);
     int exit_code = side_drop_rights(&drive->side);
     if (exit_code == CLI_OK)
         exit_code = child_run(&side, config->index);

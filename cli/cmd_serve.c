@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "cli/names.h"
@@ -157,13 +156,6 @@ static int serve_address(const struct serve_side *serve, const struct server_wor
     return addr_parse(typed[0] != '\0' ? typed : text, workload->port, "--listen", out, err);
 }
 
-static bool serve_has_file(const struct addr *addr)
-{
-    const struct sockaddr_un *un = (const struct sockaddr_un *)&addr->sa;
-
-    return addr_is_unix(addr) && un->sun_path[0] != '\0';
-}
-
 static int serve_start(struct serve_side *serve, const struct server_workload *workload,
                        const struct args *args)
 {
@@ -203,8 +195,7 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
         exit_code = side_fail(&serve->side, serve_exit_code(r), err.text);
     } else {
         side_note(server_note(serve->server));
-        /* Who made a socket's file may remove it, from whatever folder. */
-        serve->side.privileged |= serve_has_file(server_address(serve->server));
+        serve->side.privileged |= side_has_file(server_address(serve->server));
         exit_code = side_drop_rights(&serve->side);
         if (exit_code != CLI_OK)
             server_stop(serve->server, 0);

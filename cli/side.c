@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 
 #include "run/child.h"
 #include "run/privilege.h"
@@ -162,6 +163,13 @@ int side_prepare(struct side *side, enum link_side role)
     if (!child_has_channel())
         sigprocmask(SIG_BLOCK, &signals, NULL);
     return CLI_OK;
+}
+
+bool side_has_file(const struct addr *addr)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)&addr->sa;
+
+    return addr_is_unix(addr) && un->sun_path[0] != '\0';
 }
 
 int side_drop_rights(const struct side *side)

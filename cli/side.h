@@ -35,6 +35,9 @@ int side_begin(struct side *side, const struct command *self, const struct args 
  * the limit of fds, ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an
  * exit code. */
 int side_prepare(struct side *side, enum link_side role);
+/* Whether the address is a socket with a name in the file system, which its rights guard: who made
+ * it may remove it, from whatever folder, and others may not even connect. */
+bool side_has_file(const struct addr *addr);
 /* Once the engine is open: what runs under sudo becomes the user's. 0 or an exit code, having said
  * why. */
 int side_drop_rights(const struct side *side);

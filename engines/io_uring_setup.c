@@ -392,6 +392,8 @@ static bool uring_has_one_cpu(void)
 static void uring_describe_asked(const struct uring_ring *ring, const struct uring_options *options,
                                  struct engine_caps *caps)
 {
+    /* The kernel's thread stays who opened the ring. */
+    caps->privileged |= options->sqpoll;
     if (options->sqpoll && uring_has_one_cpu())
         engine_caps_add(caps, "sqpoll", CAP_NO_EFFECT,
                         "its thread shares the worker's only CPU; give the worker two");

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,13 +20,29 @@ static bool id_of(const char *variable, uint64_t *id)
     return text != NULL && parse_count(text, variable, id, NULL) == 0 && *id < UINT32_MAX;
 }
 
+/* Within a user namespace there may be no such user, whatever a sudo outside of it has left. */
+static bool is_mapped(const char *map, uint64_t id)
+{
+    unsigned long long inside, outside, count;
+    FILE *file = fopen(map, "re");
+    bool found = false;
+
+    if (file == NULL)
+        return true;
+    while (fscanf(file, "%llu %llu %llu", &inside, &outside, &count) == 3)
+        found |= id >= inside && id - inside < count;
+    fclose(file);
+    return found;
+}
+
 /* The user for whom root does this. */
 static bool user(uid_t *uid, gid_t *gid)
 {
     uint64_t user_id, group_id;
 
     if (geteuid() != 0 || !id_of("SUDO_UID", &user_id) || !id_of("SUDO_GID", &group_id) ||
-        user_id == 0)
+        user_id == 0 || !is_mapped("/proc/self/uid_map", user_id) ||
+        !is_mapped("/proc/self/gid_map", group_id))
         return false;
     *uid = (uid_t)user_id;
     *gid = (gid_t)group_id;

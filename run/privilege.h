@@ -8,8 +8,8 @@
 
 #include "core/error.h"
 
-/* All threads of the process become the user's for good. 0, also where there is nobody to become;
- * -errno with a sentence, and then the process must not go on. */
+/* All threads of the process (not what the kernel runs for it) become the user's for good. 0, also
+ * where there is nobody to become; -errno with a sentence, and then the process must not go on. */
 int privilege_drop(struct lab_error *err);
 
 /* Gives a file that root has made to the user; nothing where there is nobody to become. */
