@@ -13,7 +13,7 @@
 enum cli_exit {
     CLI_OK = 0,
     CLI_BAD = 1,          /* measured, and bad: more errors than --max-errors */
-    CLI_USAGE = 2,        /* usage, job file, a path: nothing was started */
+    CLI_USAGE = 2,        /* usage, job file, a path, by whoever finds it */
     CLI_DOUBT = 3,        /* --strict, and a verdict other than valid */
     CLI_FAILED = 4,       /* lab or the host failed */
     CLI_UNAVAILABLE = 77, /* an engine that was named cannot run here, or none can */

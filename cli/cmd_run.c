@@ -303,7 +303,7 @@ const struct command command_run = {
         "Options of a case take lists: -c 1,32,128 --size 64,1KiB measures every combination.\n\n"
         "Sizes: k = KiB = 1024, kB = 1000. Counts and rates: k = 1000. Times: ns us ms s m h; "
         "a bare number is seconds; an engine's options need the unit.\n\n"
-        "Exit code: 0 done; 1 more errors than --max-errors; 2 usage, nothing was started; "
+        "Exit code: 0 done; 1 more errors than --max-errors; 2 usage; "
         "3 --strict and a verdict other than valid; 4 lab or this host failed; 77 an engine "
         "cannot run here; 130 interrupted.",
     .tables = cases_tables,

@@ -383,7 +383,8 @@ static void uring_zc_is_copied(struct uring_engine *e)
 {
     bool asked = e->options.zc == URING_ZC_ON;
 
-    e->zc_on = asked;
+    if (!asked)
+        e->zc_on = false;
     engine_cap_without_effect(&e->base, "zero-copy send",
                               asked ? "the link copies all the same"
                                     : "the link copies all the same: switched off after a few "

@@ -35,7 +35,7 @@ struct child_side {
  * that a stray print cannot break it). To be called before anything is printed. */
 int child_channel_take(struct lab_error *err);
 bool child_has_channel(void);
-/* Tells the controller why this child cannot go on. exit_code as in design.md. */
+/* Tells the controller why this child cannot go on. exit_code as in cli/cli.h. */
 void child_fail(int exit_code, const char *text);
 void child_note(const char *text);
 /* Runs the whole conversation; returns the exit code. If the controller goes away (EOF), or

@@ -61,7 +61,6 @@ static bool text_equal(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
-/* The key without its engine= and server= parts, so to speak. */
 bool run_same_question(const struct run_case *a, const struct run_case *b)
 {
     if (!text_equal(a->workload, b->workload) ||

@@ -65,12 +65,12 @@ MISSING = (
      r"eal=--help: DPDK would print its help and end: dpdk-testpmd --help shows it"),
     ("anyone", (*SERVE, "-e", "dpdk:eal=--rubbish"), EXIT_USAGE,
      r"DPDK's environment did not start \(.+\): .*unrecognized option '--rubbish'.*"),
-    ("anyone", (*RUN, "-e", "dpdk:eal=rubbish"), EXIT_FAILED,
+    ("anyone", (*RUN, "-e", "dpdk:eal=rubbish"), EXIT_USAGE,
      r"dpdk:eal=rubbish, trial 1 failed: eal=: 'rubbish' is no argument of DPDK's"),
     ("anyone", (*RUN, "-e", "dpdk:eal=--vdev=net_absent0"), EXIT_FAILED,
      r"dpdk:eal=--vdev=net_absent0, trial 1 failed: DPDK's environment did not start \(.+\): "
      r".*Unable to parse device 'net_absent0'"),
-    ("anyone", (*RUN, "-e", "dpdk:eal=-d /absent.so"), EXIT_FAILED,
+    ("anyone", (*RUN, "-e", "dpdk:eal=-d /absent.so"), EXIT_USAGE,
      r"dpdk:eal=-d /absent\.so, trial 1 failed: DPDK's environment did not start \(.+\): "
      r"/absent\.so: cannot open shared object file: .*"),
 )  # fmt: skip

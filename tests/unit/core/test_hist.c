@@ -161,7 +161,7 @@ Test(hist, percentiles_are_those_of_the_sorted_values)
     hist_free(h);
 }
 
-/* measurement.md's rule of ten samples beyond rests on exact ranks. */
+/* The rule of ten samples beyond a percentile rests on exact ranks. */
 Test(hist, beyond_is_exact_at_round_counts)
 {
     struct hist *h = hist_new();
