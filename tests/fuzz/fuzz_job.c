@@ -27,8 +27,6 @@ static void check_section(const struct job_section *section, unsigned lines)
         check(pair->name[0] != '\0' || pair->value != NULL);
         check(text_is_clean(pair->name) && text_is_clean(pair->value));
         check(pair->line >= section->line && pair->line <= lines);
-        for (size_t k = 0; k < i; k++)
-            check(strcmp(section->pairs[k].name, pair->name) != 0);
     }
 }
 
