@@ -179,10 +179,10 @@ struct engine {
     /* The harness's: inside of the window. Histograms take nothing in outside of it, so that they
      * need not be copied at its ends, as counters are. */
     _Atomic bool measuring;
-    struct engine_caps caps; /* of this instance, valid after open */
-    /* A bit for each of these that has turned out to do nothing here: what its state and note say
+    /* A bit for each of caps that has turned out to do nothing here: what its state and note say
      * since belongs to the instance's thread until the bit is seen. */
     _Atomic uint32_t caps_without_effect;
+    struct engine_caps caps; /* of this instance, valid after open */
 };
 
 #define ENGINE_FOR_TESTS 1u /* not part of `all` */
