@@ -310,7 +310,7 @@ static void conn_not_had(struct load_worker *worker, struct load_conn *conn)
         return;
     if (!worker->open_loop)
         closed_loop_take(worker, conn);
-    if (worker->there == 0 && worker->now_ns - worker->reached_ns >= options->timeout_ns)
+    if (worker->open_now == 0 && worker->now_ns - worker->reached_ns >= options->timeout_ns)
         worker_abandon(worker);
 }
 
@@ -375,8 +375,8 @@ static void conn_opened(struct pump_conn *pump)
 
     worker->now_ns = clock_ns();
     worker->connecting--;
-    worker->there++;
-    conn->is_there = true;
+    worker->open_now++;
+    conn->is_open = true;
     /* Kept ones count when they are first there, before the window as a rule: their number is the
      * connections'. */
     bool first = !worker->config->options.reconnect && !conn->was_open;
@@ -421,9 +421,9 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
 
     if (phase == CONN_CONNECTING)
         worker->connecting--;
-    if (conn->is_there) {
-        conn->is_there = false;
-        worker->there--;
+    if (conn->is_open) {
+        conn->is_open = false;
+        worker->open_now--;
         worker->reached_ns = clock_ns();
     }
     if (worker->phase == WORKER_ENDED) {

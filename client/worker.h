@@ -48,7 +48,7 @@ struct load_conn {
     uint64_t number; /* unique over all processes */
     uint64_t loops_left;
     uint64_t connect_ns;            /* when the connect under way was begun */
-    bool was_open, is_there;        /* open once at least; now, until its close is over */
+    bool was_open, is_open;         /* once at least; now, until its close is over */
     uint64_t heard_bytes, heard_ns; /* received at the timer's last look; when that had grown */
     _Alignas(64) uint8_t state[];
 };
@@ -112,8 +112,8 @@ struct load_worker {
     void *shared;       /* the workload's */
     struct meter meter; /* of the workload's metrics */
     uint64_t start_ns, drain_until_ns, ended_ns;
-    unsigned there;      /* connections that are open at the other end, as far as is known */
-    uint64_t reached_ns; /* when the last of them was */
+    unsigned open_now;   /* connections */
+    uint64_t reached_ns; /* when the last that was open ended */
 
     struct load_conn **conns;
     unsigned conns_count, connecting, opened, next_connect;

@@ -52,19 +52,29 @@ static int sock_set_options(int fd, int family, const struct engine_config *conf
 
 /* --- probing --- */
 
-static int sock_cc_unavailable(const char *cc, int code, struct lab_error *err)
+#define SOCK_CC_ALLOWED   "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
+#define SOCK_CC_AVAILABLE "/proc/sys/net/ipv4/tcp_available_congestion_control"
+#define SOCK_CC_NAMES_MAX 200
+
+/* The names in one of these files, with spaces between; "" where it cannot be read. */
+static void sock_cc_names(const char *path, char names[SOCK_CC_NAMES_MAX])
 {
-    const char *path = code == EPERM ? "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
-                                     : "/proc/sys/net/ipv4/tcp_available_congestion_control";
-    char names[200] = "";
     FILE *file = fopen(path, "re");
 
-    if (file != NULL) {
-        if (fgets(names, sizeof(names), file) == NULL)
-            names[0] = '\0';
-        fclose(file);
-        names[strcspn(names, "\n")] = '\0';
-    }
+    names[0] = '\0';
+    if (file == NULL)
+        return;
+    if (fgets(names, SOCK_CC_NAMES_MAX, file) == NULL)
+        names[0] = '\0';
+    fclose(file);
+    names[strcspn(names, "\n")] = '\0';
+}
+
+static int sock_cc_unavailable(const char *cc, int code, struct lab_error *err)
+{
+    char names[SOCK_CC_NAMES_MAX];
+
+    sock_cc_names(code == EPERM ? SOCK_CC_ALLOWED : SOCK_CC_AVAILABLE, names);
     if (code == EPERM)
         return lab_fail(err, code,
                         "congestion control '%s' is not allowed without privilege; allowed are: "
@@ -102,15 +112,10 @@ static void sock_probe_buffer(int fd, int option, const char *name, const char *
 /* Whether only root may choose it, for each socket anew. */
 static bool sock_cc_is_restricted(const char *cc)
 {
-    char names[200] = "", *rest = names, *name;
-    FILE *file = fopen("/proc/sys/net/ipv4/tcp_allowed_congestion_control", "re");
+    char names[SOCK_CC_NAMES_MAX], *rest = names, *name;
 
-    if (file == NULL)
-        return true;
-    if (fgets(names, sizeof(names), file) == NULL)
-        names[0] = '\0';
-    fclose(file);
-    while ((name = strsep(&rest, " \n")) != NULL)
+    sock_cc_names(SOCK_CC_ALLOWED, names);
+    while ((name = strsep(&rest, " ")) != NULL)
         if (strcmp(name, cc) == 0)
             return false;
     return true;
