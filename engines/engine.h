@@ -92,12 +92,13 @@ struct engine_common {
 extern const struct option_def engine_common_options[];
 
 struct engine_config {
-    const void *options;   /* the engine's parsed options: struct engine_common first */
-    uint64_t message_size; /* expected size of a message, for sizing receive buffers; 0 = unknown */
-    uint32_t conns_hint;   /* connections expected on this instance; tables grow beyond it */
-    const char *cc;        /* TCP congestion control by name; NULL = the system's */
-    bool reuseport;        /* several listeners share the address */
-    int backlog;           /* listen backlog; 0 = the system's most */
+    const void *options;     /* the engine's parsed options: struct engine_common first */
+    uint64_t message_size;   /* expected size of a message, for sizing receive buffers; 0 = unknown,
+                              * UINT64_MAX = a stream without end */
+    uint32_t conns_hint;     /* connections expected on this instance; tables grow beyond it */
+    const char *cc;          /* TCP congestion control by name; NULL = the system's */
+    bool reuseport;          /* several listeners share the address */
+    int backlog;             /* listen backlog; 0 = the system's most */
     const struct link *link; /* this side's view; NULL = whatever the address is on. Stays valid
                               * while the instance is open */
     bool verbose;            /* what a library of the engine's says goes to stderr; else nowhere */

@@ -330,7 +330,7 @@ static void uring_accept_refuse(struct engine *engine, struct engine_accepted *a
 #define FIELD(name) offsetof(struct uring_options, name)
 
 static const char *const uring_zc_names[] = {"auto", "on", "off", NULL};
-static const char *const uring_bundles_names[] = {"auto", "off", NULL};
+static const char *const uring_bundles_names[] = {"auto", "on", "off", NULL};
 
 static const struct option_def uring_option_table[] = {
     {.name = "spin",
@@ -363,7 +363,8 @@ static const struct option_def uring_option_table[] = {
      .offset = FIELD(bundles),
      .fallback = "auto",
      .choices = uring_bundles_names,
-     .help = "one receive may fill several buffers (Linux 6.10)"},
+     .help = "one receive may fill several buffers (Linux 6.10); auto where no size of message is "
+             "known"},
     {.name = "fixed",
      .type = OPTION_FLAG,
      .offset = FIELD(fixed),

@@ -46,6 +46,7 @@ enum uring_feature {
 };
 
 enum uring_zc { URING_ZC_AUTO, URING_ZC_ON, URING_ZC_OFF };
+enum uring_bundles { URING_BUNDLES_AUTO, URING_BUNDLES_ON, URING_BUNDLES_OFF };
 
 struct uring_options {
     struct engine_common common;
@@ -53,7 +54,7 @@ struct uring_options {
     uint64_t napi_ns;
     uint64_t zc_min_bytes;
     int zc;      /* enum uring_zc */
-    int bundles; /* 0: auto, 1: off */
+    int bundles; /* enum uring_bundles */
     bool sqpoll;
     bool fixed;
     char without[OPTION_TEXT_MAX]; /* features by name, joined by '+' */
@@ -272,6 +273,7 @@ struct uring_engine {
 
     struct uring_gather *gathers, *large_gathers; /* free */
     bool zc_on;
+    bool bulk;          /* messages are large: one receive at a time, into large buffers */
     unsigned zc_copied; /* notifications in a row that said so */
     bool napi_noted;
 

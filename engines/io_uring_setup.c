@@ -202,7 +202,7 @@ static void uring_find_features(struct uring_ring *ring, const struct uring_opti
     /* What the kernel's own thread submits is not settled when a call returns. */
     if ((kernel_features & IORING_FEAT_CQE_SKIP) && !options->sqpoll)
         ring->features |= URING_CQE_SKIP;
-    if ((kernel_features & IORING_FEAT_RECVSEND_BUNDLE) && options->bundles == 0)
+    if ((kernel_features & IORING_FEAT_RECVSEND_BUNDLE) && options->bundles != URING_BUNDLES_OFF)
         ring->features |= URING_BUNDLES;
     if (probe != NULL && io_uring_opcode_supported(probe, IORING_OP_SEND_ZC))
         ring->features |= URING_SEND_ZC;
@@ -369,17 +369,21 @@ static void uring_describe_receiving(const struct uring_ring *ring,
 {
     unsigned features = ring->features;
 
-    engine_caps_add(caps, "multishot accept and receive",
-                    features & URING_MULTISHOT ? CAP_NATIVE : CAP_EMULATED,
-                    features & URING_MULTISHOT ? "UNIX sockets: receives are armed again each time"
-                                               : "armed again each time");
+    engine_caps_add(
+        caps, "multishot accept and receive",
+        features & URING_MULTISHOT ? CAP_NATIVE : CAP_EMULATED,
+        features & URING_MULTISHOT
+            ? "receives from UNIX sockets and of large messages are armed again each time"
+            : "armed again each time");
     engine_caps_add(caps, "buffer ring", features & URING_BUF_RING ? CAP_NATIVE : CAP_EMULATED,
                     features & URING_BUF_RING ? NULL : "an entry for each buffer handed over");
     if (features & URING_BUNDLES)
-        engine_caps_add(caps, "receive bundles", CAP_NATIVE, "for messages larger than a buffer");
+        engine_caps_add(caps, "receive bundles", CAP_NATIVE,
+                        options->bundles == URING_BUNDLES_ON ? "for messages larger than a buffer"
+                                                             : "for messages of unknown size");
     else
         engine_caps_add(caps, "receive bundles", CAP_ABSENT,
-                        options->bundles != 0 ? "bundles=off" : "needs Linux 6.10");
+                        options->bundles == URING_BUNDLES_OFF ? "bundles=off" : "needs Linux 6.10");
 }
 
 static bool uring_has_one_cpu(void)

@@ -60,7 +60,7 @@ static const struct option_def echo_options[] = {
 static uint64_t echo_message_bytes(const void *options)
 {
     const struct echo_serve_options *echo = options;
-    return echo->one_way ? echo->write_bytes : echo->message_bytes;
+    return echo->one_way ? UINT64_MAX : echo->message_bytes;
 }
 
 static int echo_state_open(void *state, void *shared, const void *options)
