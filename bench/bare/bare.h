@@ -57,6 +57,7 @@ static struct {
     size_t size, rbuf, ahead;
     uint64_t spin_ns; /* 0: sleep; SPIN_FOREVER: never sleep */
     double seconds, warmup;
+    double rate; /* 0: closed loop */
     unsigned connections;
     unsigned mtu;
     int cpu, port;
@@ -72,7 +73,7 @@ static struct {
 };
 
 /* What not every pair can do. */
-enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4, CAN_VERIFY = 8, CAN_WAIT = 16 };
+enum { CAN_SPIN = 1, CAN_SOCKET = 2, CAN_LINK = 4, CAN_VERIFY = 8, CAN_WAIT = 16, CAN_RATE = 32 };
 
 /* Options that one pair has beside those of all: take() is given the letter and the value. */
 struct more_options {
@@ -98,6 +99,7 @@ __attribute__((noreturn)) static void usage(int status)
           "  --mtu N           dpdk: of the link, default 1500\n"
           "  --verify          compare all that comes; dpdk: server, one way\n"
           "  --connections N   client, default 1\n"
+          "  --rate N          client: an open loop, so many ops due a second; it spins\n"
           "  --seconds T       client: the window, default 1\n"
           "  --warmup T        client: before the window, default 0.1\n"
           "  --json            client: the JSON line alone, nothing on stderr\n",
@@ -129,16 +131,55 @@ static double parse_number(const char *name, const char *text, const char *units
     return value;
 }
 
-static inline void parse_options(int argc, char **argv, unsigned can)
+/* Returns what it asks for that not every pair can do. */
+static inline unsigned take_common(int c)
 {
     static const double one = 1, sizes[] = {1024, 1048576}, times[] = {1, 1e3, 1e6, 1e9};
+
+    switch (c) {
+    case 'p': opt.port = (int)parse_number("port", optarg, "", &one, 0, 65535); break;
+    case 'u': opt.unix_path = optarg; return CAN_SOCKET;
+    case 's': opt.size = (size_t)parse_number("size", optarg, "k m ", sizes, 1, 1 << 30); break;
+    case 'o': opt.one_way = true; break;
+    case 'r': opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28); break;
+    case 'a':
+        opt.ahead = (size_t)parse_number("ahead", optarg, "k m ", sizes, 1, 1 << 30);
+        return CAN_WAIT;
+    case 'c': opt.cpu = (int)parse_number("cpu", optarg, "", &one, 0, CPU_SETSIZE - 1); break;
+    case 'C': opt.cc = optarg; return CAN_SOCKET;
+    case 'S':
+        opt.spin_ns = SPIN_FOREVER;
+        if (optarg)
+            opt.spin_ns = (uint64_t)parse_number("spin", optarg, "ns us ms s ", times, 1, 1e12);
+        return CAN_SPIN;
+    case 'n':
+        opt.connections = (unsigned)parse_number("connections", optarg, "", &one, 1, 1e6);
+        break;
+    case 'R':
+        opt.rate = parse_number("rate", optarg, "", &one, 1, 1e8);
+        opt.spin_ns = opt.server ? opt.spin_ns : SPIN_FOREVER;
+        return CAN_RATE;
+    case 'd': opt.seconds = parse_number("seconds", optarg, "", &one, 0.001, 3600); break;
+    case 'w': opt.warmup = parse_number("warmup", optarg, "", &one, 0, 3600); break;
+    case 'j': opt.json = true; break;
+    case 'm': opt.mtu = (unsigned)parse_number("mtu", optarg, "", &one, 576, 9216); return CAN_LINK;
+    case 'v': opt.verify = true; return CAN_VERIFY;
+    case 'h': usage(0);
+    case '?': usage(2);
+    default: more_options->take(c, optarg);
+    }
+    return 0;
+}
+
+static inline void parse_options(int argc, char **argv, unsigned can)
+{
     static const struct option common[] = {
         {"port", 1, 0, 'p'},    {"unix", 1, 0, 'u'},   {"size", 1, 0, 's'},
         {"one-way", 0, 0, 'o'}, {"rbuf", 1, 0, 'r'},   {"cpu", 1, 0, 'c'},
         {"cc", 1, 0, 'C'},      {"spin", 2, 0, 'S'},   {"connections", 1, 0, 'n'},
         {"seconds", 1, 0, 'd'}, {"warmup", 1, 0, 'w'}, {"json", 0, 0, 'j'},
         {"mtu", 1, 0, 'm'},     {"verify", 0, 0, 'v'}, {"help", 0, 0, 'h'},
-        {"ahead", 1, 0, 'a'},   {NULL, 0, NULL, 0},
+        {"ahead", 1, 0, 'a'},   {"rate", 1, 0, 'R'},   {NULL, 0, NULL, 0},
     };
     struct option names[OPTIONS_MAX];
     unsigned used = 0, count = sizeof(common) / sizeof(common[0]);
@@ -156,53 +197,10 @@ static inline void parse_options(int argc, char **argv, unsigned can)
         usage(2);
     opt.server = argv[1][0] == 's';
     optind = 2;
-    while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
-        switch (c) {
-        case 'p': opt.port = (int)parse_number("port", optarg, "", &one, 0, 65535); break;
-        case 'u':
-            opt.unix_path = optarg;
-            used |= CAN_SOCKET;
-            break;
-        case 's': opt.size = (size_t)parse_number("size", optarg, "k m ", sizes, 1, 1 << 30); break;
-        case 'o': opt.one_way = true; break;
-        case 'r':
-            opt.rbuf = (size_t)parse_number("rbuf", optarg, "k m ", sizes, 64, 1 << 28);
-            break;
-        case 'a':
-            opt.ahead = (size_t)parse_number("ahead", optarg, "k m ", sizes, 1, 1 << 30);
-            used |= CAN_WAIT;
-            break;
-        case 'c': opt.cpu = (int)parse_number("cpu", optarg, "", &one, 0, CPU_SETSIZE - 1); break;
-        case 'C':
-            opt.cc = optarg;
-            used |= CAN_SOCKET;
-            break;
-        case 'S':
-            opt.spin_ns = SPIN_FOREVER;
-            used |= CAN_SPIN;
-            if (optarg)
-                opt.spin_ns = (uint64_t)parse_number("spin", optarg, "ns us ms s ", times, 1, 1e12);
-            break;
-        case 'n':
-            opt.connections = (unsigned)parse_number("connections", optarg, "", &one, 1, 1e6);
-            break;
-        case 'd': opt.seconds = parse_number("seconds", optarg, "", &one, 0.001, 3600); break;
-        case 'w': opt.warmup = parse_number("warmup", optarg, "", &one, 0, 3600); break;
-        case 'j': opt.json = true; break;
-        case 'm':
-            opt.mtu = (unsigned)parse_number("mtu", optarg, "", &one, 576, 9216);
-            used |= CAN_LINK;
-            break;
-        case 'v':
-            opt.verify = true;
-            used |= CAN_VERIFY;
-            break;
-        case 'h': usage(0);
-        case '?': usage(2);
-        default: more_options->take(c, optarg);
-        }
-    }
-    if (optind < argc || (used & ~can) || (opt.cc && opt.unix_path))
+    while ((c = getopt_long(argc, argv, "", names, NULL)) != -1)
+        used |= take_common(c);
+    if (optind < argc || (used & ~can) || (opt.cc && opt.unix_path) ||
+        (opt.rate > 0 && opt.one_way))
         usage(2);
 }
 
@@ -413,6 +411,61 @@ static inline bool op_done(uint64_t now, uint64_t latency)
     return unlikely(now >= meter.edge) && window_edge(now);
 }
 
+/* ---- open loop: ops due at a constant rate; who has been free longest sends ---- */
+
+static struct {
+    double next_ns, interval_ns;
+    struct idler {
+        uint64_t since_ns;
+        unsigned link;
+    } * idle;
+    unsigned head, count;
+    struct hist slip;
+} due;
+
+static inline void due_give(unsigned link, uint64_t now)
+{
+    unsigned at = due.head + due.count++;
+
+    due.idle[at < opt.connections ? at : at - opt.connections] = (struct idler){now, link};
+}
+
+static inline void due_begin(void)
+{
+    uint64_t now = now_ns();
+
+    due.idle = zeroed(opt.connections, sizeof(*due.idle));
+    due.interval_ns = 1e9 / opt.rate;
+    due.next_ns = (double)now;
+    for (unsigned i = 0; i < opt.connections; i++)
+        due_give(i, now);
+}
+
+/* An op that is due, and who sends it: false when there is none of either. Its slip is from when it
+ * could have been sent; its latency from when it should have been. */
+static inline bool due_take(uint64_t now, unsigned *link, uint64_t *intended_ns)
+{
+    uint64_t intended = (uint64_t)due.next_ns, possible;
+
+    if (intended > now || !due.count)
+        return false;
+    possible = due.idle[due.head].since_ns > intended ? due.idle[due.head].since_ns : intended;
+    if (meter.start_ns)
+        hist_record(&due.slip, now - possible);
+    *link = due.idle[due.head].link;
+    *intended_ns = intended;
+    due.head = due.head + 1 < opt.connections ? due.head + 1 : 0;
+    due.count--;
+    due.next_ns += due.interval_ns;
+    return true;
+}
+
+static inline void print_slip(void)
+{
+    printf("\"slip_ns\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64 "}",
+           hist_percentile(&due.slip, 50), hist_percentile(&due.slip, 99), due.slip.max);
+}
+
 static inline void print_result(const struct hist *h, uint64_t ops, const struct counts *used,
                                 double seconds)
 {
@@ -430,6 +483,10 @@ static inline void print_result(const struct hist *h, uint64_t ops, const struct
         printf("\"max\":%" PRIu64 "}", h->max);
     } else {
         printf("null");
+    }
+    if (opt.rate > 0) {
+        putchar(',');
+        print_slip();
     }
     printf(",\"syscalls\":%" PRIu64 ",\"syscalls_per_op\":%.4f,\"empty_polls\":%" PRIu64
            ",\"cpu_s\":%.6f,\"errors\":0}\n",

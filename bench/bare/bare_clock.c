@@ -21,9 +21,10 @@ int main(int argc, char **argv)
     while (due_ns < end_ns) {
         uint64_t now = now_ns();
         for (; due_ns <= now && due_ns < end_ns; due_ns += interval_ns)
-            hist_record(&meter.hist, now - due_ns);
+            hist_record(&due.slip, now - due_ns);
     }
-    printf("{\"slip_ns\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64 "}}\n",
-           hist_percentile(&meter.hist, 50), hist_percentile(&meter.hist, 99), meter.hist.max);
+    putchar('{');
+    print_slip();
+    puts("}");
     return 0;
 }

@@ -187,18 +187,66 @@ static inline void send_message(unsigned i)
         want_out(i, l->sent < opt.size);
 }
 
+static void send_due(uint64_t now)
+{
+    uint64_t intended_ns;
+    unsigned i;
+
+    while (due_take(now, &i, &intended_ns)) {
+        links[i].begun_ns = intended_ns;
+        send_message(i);
+        now = now_ns();
+    }
+}
+
+static void begin_echoes(void)
+{
+    if (opt.rate > 0) {
+        due_begin();
+        return;
+    }
+    for (unsigned i = 0; i < opt.connections; i++) {
+        links[i].begun_ns = now_ns();
+        send_message(i);
+    }
+}
+
+static inline void next_echo(unsigned i, uint64_t now)
+{
+    struct link *l = &links[i];
+
+    l->op++;
+    l->sent = l->got = 0;
+    if (opt.rate > 0) {
+        due_give(i, now);
+        send_due(now);
+    } else {
+        l->begun_ns = now;
+        send_message(i);
+    }
+}
+
+/* In an open loop it spins: what is due comes between. */
+static inline int wait_answers(struct epoll_event *events)
+{
+    if (!(opt.rate > 0))
+        return wait_events(events);
+    send_due(now_ns());
+    int n = epoll_wait(epfd, events, EVENTS, 0);
+    meter.now.syscalls += n > 0;
+    meter.now.empty_polls += n == 0;
+    return n;
+}
+
 static void run_echo_client(void)
 {
     char *buffer = pages(CHUNK_MAX);
     struct epoll_event events[EVENTS];
 
     start_window();
-    for (unsigned i = 0; i < opt.connections; i++) {
-        links[i].begun_ns = now_ns();
-        send_message(i);
-    }
+    begin_echoes();
     for (;;) {
-        int ready = wait_events(events);
+        int ready = wait_answers(events);
         for (int e = 0; e < ready; e++) {
             unsigned i = (unsigned)events[e].data.u64;
             struct link *l = &links[i];
@@ -225,10 +273,7 @@ static void run_echo_client(void)
             now = now_ns();
             if (op_done(now, now - l->begun_ns))
                 return;
-            l->begun_ns = now;
-            l->op++;
-            l->sent = l->got = 0;
-            send_message(i);
+            next_echo(i, now);
         }
     }
 }
@@ -311,7 +356,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 128 * KIB;
-    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT | CAN_RATE);
     set_up_process();
     epfd = epoll_create1(EPOLL_CLOEXEC);
     if (opt.server) {

@@ -471,6 +471,32 @@ static void send_failed(const struct io_uring_cqe *cqe)
     server_gone(tag_number(cqe->user_data), cqe->res < 0 ? -cqe->res : EPIPE);
 }
 
+static void send_due(uint64_t now)
+{
+    uint64_t intended_ns;
+    unsigned i;
+
+    while (due_take(now, &i, &intended_ns)) {
+        links[i].begun_ns = intended_ns;
+        send_message(i);
+    }
+}
+
+static inline void next_echo(unsigned i, uint64_t now)
+{
+    struct link *l = &links[i];
+
+    l->op++;
+    l->got = 0;
+    if (opt.rate > 0) {
+        due_give(i, now);
+        send_due(now);
+    } else {
+        l->begun_ns = now;
+        send_message(i);
+    }
+}
+
 /* True when the window is over. */
 static inline bool answered(unsigned i, const struct io_uring_cqe *cqe)
 {
@@ -497,11 +523,26 @@ static inline bool answered(unsigned i, const struct io_uring_cqe *cqe)
     now = now_ns();
     if (op_done(now, now - l->begun_ns))
         return true;
-    l->begun_ns = now;
-    l->op++;
-    l->got = 0;
-    send_message(i);
+    next_echo(i, now);
     return false;
+}
+
+/* In an open loop it spins: what is due comes between. */
+static inline void wait_answers(void)
+{
+    bool fed = feed_starved();
+
+    if (!(opt.rate > 0)) {
+        submit_and_wait(!fed);
+        return;
+    }
+    send_due(now_ns());
+    if (io_uring_sq_ready(&ring) || IO_URING_READ_ONCE(*ring.sq.kflags) & IORING_SQ_TASKRUN) {
+        meter.now.syscalls++;
+        io_uring_submit_and_get_events(&ring);
+    } else {
+        meter.now.empty_polls += !io_uring_cq_ready(&ring);
+    }
 }
 
 /* The head must last until it is sent; the rest of long messages is shared and stays in cache. */
@@ -525,7 +566,9 @@ static void run_echo_client(void)
         make_message(&links[i]);
         arm_recv(links[i].fd, i);
     }
-    for (unsigned i = 0; i < opt.connections; i++) {
+    if (opt.rate > 0)
+        due_begin();
+    for (unsigned i = 0; i < opt.connections && !(opt.rate > 0); i++) {
         links[i].begun_ns = now_ns();
         send_message(i);
     }
@@ -533,7 +576,7 @@ static void run_echo_client(void)
         unsigned ready;
 
         publish_buffers();
-        submit_and_wait(!feed_starved());
+        wait_answers();
         ready = io_uring_cq_ready(&ring);
         for (unsigned i = 0, head = *ring.cq.khead; i < ready; i++) {
             const struct io_uring_cqe *cqe = &ring.cq.cqes[(head + i) & ring.cq.ring_mask];
@@ -625,7 +668,7 @@ static void run_client(void)
 int main(int argc, char **argv)
 {
     opt.rbuf = 1024 * KIB;
-    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT);
+    parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT | CAN_RATE);
     set_up_process();
     set_up_ring();
     if (opt.server) {
