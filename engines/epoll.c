@@ -523,6 +523,7 @@ static int epoll_open(struct engine **engine, const struct engine_config *config
     e->epfd = e->eventfd = -1;
     e->accept_again_ns = CLOCK_NEVER;
     e->dirty_end = &e->dirty;
+    e->retries_end = &e->retries;
     r = epoll_open_fds(e);
     if (r == 0)
         r = epoll_open_memory(e);

@@ -69,7 +69,8 @@ struct epoll_conn {
     struct epoll_conn *next_dirty;
     struct loans loans;
     struct sendq sendq;
-    struct addr *remote; /* owned, in EPOLL_RETRIES only */
+    struct addr *remote;                         /* owned, in EPOLL_RETRIES only */
+    struct epoll_conn *next_retry, **retry_from; /* in the engine's list of retries */
 };
 
 #define EPOLL_UNWATCHED UINT32_MAX
@@ -100,7 +101,9 @@ struct epoll_engine {
     struct sock_backoff backoff;
     uint64_t accept_again_ns; /* CLOCK_NEVER: not backing off */
     bool accept_paused;
-    /* Connections in EPOLL_RETRIES and EPOLL_LINGERS are looked at then. */
+    /* Connections in EPOLL_RETRIES and EPOLL_LINGERS, looked at then: among very many others they
+     * may be few, and that is often. */
+    struct epoll_conn *retries, **retries_end;
     unsigned retries_count;
     uint64_t retry_ns;
     /* Spinning: when the busy stretch began, or when it ended and the end of the last empty look

@@ -82,6 +82,35 @@ static inline void epoll_arm(struct epoll_engine *e, struct epoll_conn *c)
     }
 }
 
+/* --- what no event tells about --- */
+
+static void epoll_retry_put(struct epoll_engine *e, struct epoll_conn *c)
+{
+    c->next_retry = NULL;
+    c->retry_from = e->retries_end;
+    *e->retries_end = c;
+    e->retries_end = &c->next_retry;
+    e->retries_count++;
+}
+
+/* It will be looked at by epoll_retry. */
+static void epoll_will_retry(struct epoll_engine *e, struct epoll_conn *c)
+{
+    if (e->retries_count == 0)
+        e->retry_ns = clock_ns() + EPOLL_RETRY_NS;
+    epoll_retry_put(e, c);
+}
+
+static void epoll_retry_over(struct epoll_engine *e, struct epoll_conn *c)
+{
+    *c->retry_from = c->next_retry;
+    if (c->next_retry != NULL)
+        c->next_retry->retry_from = c->retry_from;
+    else
+        e->retries_end = c->retry_from;
+    e->retries_count--;
+}
+
 /* --- the end of a connection --- */
 
 /* The last upward call, once everything on loan is back. */
@@ -119,7 +148,7 @@ static void epoll_end(struct epoll_engine *e, struct epoll_conn *c, enum engine_
     if (c->state == EPOLL_DEAD)
         return;
     if (c->state == EPOLL_RETRIES || c->state == EPOLL_LINGERS)
-        e->retries_count--;
+        epoll_retry_over(e, c);
     free(c->remote);
     c->remote = NULL;
     c->state = EPOLL_DEAD;
@@ -337,13 +366,6 @@ static inline bool epoll_settle_shortly(struct epoll_engine *e, struct epoll_con
     return true;
 }
 
-/* It will be looked at by epoll_retry. */
-static void epoll_will_retry(struct epoll_engine *e)
-{
-    if (e->retries_count++ == 0)
-        e->retry_ns = clock_ns() + EPOLL_RETRY_NS;
-}
-
 static void epoll_finish(struct epoll_engine *e, struct epoll_conn *c)
 {
     uint64_t calls = 0;
@@ -358,7 +380,7 @@ static void epoll_finish(struct epoll_engine *e, struct epoll_conn *c)
     shutdown(c->fd, SHUT_WR);
     c->state = EPOLL_LINGERS;
     c->deaf = false;
-    epoll_will_retry(e);
+    epoll_will_retry(e, c);
 }
 
 static void epoll_linger(struct epoll_engine *e, struct epoll_conn *c)
@@ -568,13 +590,14 @@ void epoll_conn_event(struct epoll_engine *e, uint64_t handle, uint32_t events)
         epoll_run_marked(e);
 }
 
-/* Connections without an event to wait for: see EPOLL_RETRY_NS. */
+/* Connections without an event to wait for: see EPOLL_RETRY_NS. Each goes to the end of the list
+ * first, since what it is told may end others of them, or begin some. */
 void epoll_retry(struct epoll_engine *e)
 {
-    uint32_t index = 0;
-    struct epoll_conn *c;
-
-    while ((c = conns_next(&e->conns, &index)) != NULL) {
+    for (unsigned left = e->retries_count; left > 0 && e->retries != NULL; left--) {
+        struct epoll_conn *c = e->retries;
+        epoll_retry_over(e, c);
+        epoll_retry_put(e, c);
         if (c->state == EPOLL_LINGERS) {
             epoll_linger(e, c);
         } else if (c->state == EPOLL_RETRIES) {
@@ -583,7 +606,7 @@ void epoll_retry(struct epoll_engine *e)
                 continue;
             free(c->remote);
             c->remote = NULL;
-            e->retries_count--;
+            epoll_retry_over(e, c);
             epoll_connect_result(e, c, r);
         }
     }
@@ -657,7 +680,7 @@ int epoll_connect(struct engine *engine, const struct addr *remote, const struct
     }
     *again = *remote;
     c->remote = again;
-    epoll_will_retry(e);
+    epoll_will_retry(e, c);
     return 0;
 }
 

@@ -143,13 +143,30 @@ void uring_cancel_failed(struct uring_engine *e, struct uring_conn *c)
     uring_mark_dirty(e, c);
 }
 
+static void uring_linger_begin(struct uring_engine *e, struct uring_conn *c)
+{
+    c->lingers = true;
+    c->linger.next = e->lingering;
+    c->linger.from = &e->lingering;
+    if (c->linger.next != NULL)
+        c->linger.next->linger.from = &c->linger.next;
+    e->lingering = c;
+}
+
+static void uring_linger_over(struct uring_conn *c)
+{
+    *c->linger.from = c->linger.next;
+    if (c->linger.next != NULL)
+        c->linger.next->linger.from = c->linger.from;
+}
+
 void uring_conn_end(struct uring_engine *e, struct uring_conn *c, enum engine_reason reason,
                     int err)
 {
     if (c->state == URING_CONN_ENDING)
         return;
     if (c->lingers)
-        e->lingering--;
+        uring_linger_over(c);
     c->state = URING_CONN_ENDING;
     c->mute = true;
     c->begun = false;
@@ -237,8 +254,7 @@ static void uring_conn_close_in_order(struct uring_engine *e, struct uring_conn 
     c->recv_dropped = false;
     bool lingers = sock_must_linger(c->fd, c->large, &c->recv_ended, &calls);
     if (!c->lingers && (lingers || unread) && !c->recv_ended) {
-        c->lingers = true;
-        e->lingering++;
+        uring_linger_begin(e, c);
         calls++;
         shutdown(c->fd, SHUT_WR);
     }
@@ -518,8 +534,6 @@ void uring_listeners_step(struct uring_engine *e)
 void uring_retry(struct uring_engine *e)
 {
     uint64_t now_ns = clock_ns();
-    struct uring_conn *c;
-    uint32_t index = 0;
 
     if (now_ns < e->retry_ns)
         return;
@@ -535,7 +549,6 @@ void uring_retry(struct uring_engine *e)
             e->retry_ns = l->retry_ns;
         }
     }
-    while (e->lingering > 0 && (c = conns_next(&e->conns, &index)) != NULL)
-        if (c->lingers && c->state == URING_CONN_CLOSING)
-            uring_mark_dirty(e, c);
+    for (struct uring_conn *c = e->lingering; c != NULL; c = c->linger.next)
+        uring_mark_dirty(e, c);
 }

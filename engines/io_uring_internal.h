@@ -241,7 +241,12 @@ struct uring_conn {
     uint16_t zc_slots;                 /* in use */
 
     struct uring_conn *dirty_next, *starved_next, *quiet_next;
-    struct addr remote; /* of a connect */
+    union {
+        struct addr remote; /* of a connect */
+        struct {
+            struct uring_conn *next, **from;
+        } linger; /* once it lingers: among those that do */
+    };
 };
 
 struct uring_listener {
@@ -281,7 +286,7 @@ struct uring_engine {
     unsigned listener_count;
     bool accept_paused, listeners_dirty;
     uint64_t retry_ns; /* the next moment to look after listeners and lingering connections */
-    unsigned lingering;
+    struct uring_conn *lingering;
     uint32_t fixed_count; /* registered file slots */
 
     int wake_fd;
