@@ -124,9 +124,9 @@ static int serve_for_person(struct serve_side *serve)
         ;
     if (serve->side.options.verbose)
         serve_say_counts(serve->server);
-    server_stop(serve->server, SERVE_DRAIN_NS);
+    bool well = server_stop(serve->server, SERVE_DRAIN_NS);
     close(ends[0].fd);
-    return ends[1].revents != 0 ? CLI_FAILED : CLI_OK;
+    return well ? CLI_OK : CLI_FAILED;
 }
 
 static int serve_exit_code(int err)

@@ -5,6 +5,7 @@
 #include "server/serve.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -695,13 +696,13 @@ static struct server_worker *worker_at(struct server *server, unsigned index, bo
     return worker;
 }
 
-void server_stop(struct server *server, uint64_t drain_ns)
+bool server_stop(struct server *server, uint64_t drain_ns)
 {
     struct server_worker *worker;
     bool joinable;
 
     if (server == NULL)
-        return;
+        return true;
     server->drain_until_ns = clock_ns() + drain_ns;
     atomic_store_explicit(&server->stopping, true, memory_order_release);
     /* The acceptor may still add some: with it gone, which is the first, no new ones come. */
@@ -717,6 +718,8 @@ void server_stop(struct server *server, uint64_t drain_ns)
     if (server->unsaid > 0)
         fprintf(stderr, "lab: refused %llu more\n", (unsigned long long)server->unsaid);
     free(server->workers);
+    struct pollfd failed = {.fd = server->failed_fd, .events = POLLIN};
+    bool well = poll(&failed, 1, 0) <= 0;
     if (server->failed_fd >= 0)
         close(server->failed_fd);
     if (server->process != NULL)
@@ -725,6 +728,7 @@ void server_stop(struct server *server, uint64_t drain_ns)
     tally_free(&server->tally);
     pthread_mutex_destroy(&server->lock);
     free(server);
+    return well;
 }
 
 void server_describe(struct server *server, Lab__Ready *ready)

@@ -76,8 +76,9 @@ const char *server_note(const struct server *server);
 /* Of one that was started: readable once an engine of its workers has failed, which was said on
  * stderr. What that worker had is closed, and no end but server_stop makes sense. */
 int server_failed_fd(const struct server *server);
-/* Stops accepting, lets what is queued go out within drain_ns, closes, ends the threads, frees. */
-void server_stop(struct server *server, uint64_t drain_ns);
+/* Stops accepting, lets what is queued go out within drain_ns, closes, ends the threads, frees.
+ * False: an engine of its workers has failed, while it drained or before. */
+bool server_stop(struct server *server, uint64_t drain_ns);
 
 /* For child_side (run/child.h): what READY tells, the two samples, the record. */
 void server_describe(struct server *server, Lab__Ready *ready);

@@ -4,6 +4,7 @@
  */
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -117,7 +118,7 @@ static void stop_under_churn(const char *engine, unsigned workers)
         rig_start(&rig);
         clients_start(&rig);
         nanosleep(&(struct timespec){.tv_nsec = (long)rng_below(&rng, ALIVE_NS)}, NULL);
-        server_stop(rig.server, DRAIN_NS);
+        cr_assert(server_stop(rig.server, DRAIN_NS));
         clients_end(&rig);
     }
     rig_close(&rig);
@@ -159,17 +160,24 @@ static int brittle_open(struct engine **engine, const struct engine_config *conf
     return r;
 }
 
+static bool rig_open_brittle(struct rig *rig, const char *engine, unsigned workers)
+{
+    if (!rig_open(rig, engine, workers))
+        return false;
+    sound = rig->spec.ops;
+    brittle = *sound;
+    brittle.open = brittle_open;
+    brittle.poll = brittle_poll;
+    rig->spec.ops = &brittle;
+    return true;
+}
+
 static void break_under_churn(const char *engine, unsigned workers)
 {
     static struct rig rig;
 
-    if (!rig_open(&rig, engine, workers))
+    if (!rig_open_brittle(&rig, engine, workers))
         return;
-    sound = rig.spec.ops;
-    brittle = *sound;
-    brittle.open = brittle_open;
-    brittle.poll = brittle_poll;
-    rig.spec.ops = &brittle;
     for (int polls = 0; polls < 200; polls = 2 * polls + 1) {
         atomic_store(&polls_left, polls);
         rig_start(&rig);
@@ -177,7 +185,7 @@ static void break_under_churn(const char *engine, unsigned workers)
         clients_start(&rig);
         cr_assert_eq(poll(&failed, 1, 20000), 1, "nobody hears of it");
         nanosleep(&(struct timespec){.tv_nsec = (long)NS_PER_MS}, NULL);
-        server_stop(rig.server, DRAIN_NS);
+        cr_assert_not(server_stop(rig.server, DRAIN_NS));
         clients_end(&rig);
     }
     rig_close(&rig);
@@ -191,4 +199,24 @@ Test(server_stop, workers_whose_engines_fail)
 Test(server_stop, a_worker_a_connection_whose_engine_fails)
 {
     break_under_churn("blocking", 1);
+}
+
+/* The one connection keeps it from ending before it polls again. */
+Test(server_stop, an_engine_that_fails_while_it_drains)
+{
+    static struct rig rig;
+    char byte = 'x';
+
+    if (!rig_open_brittle(&rig, "epoll", 1))
+        return;
+    atomic_store(&polls_left, INT_MAX);
+    rig_start(&rig);
+    int fd = socket(rig.address.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)&rig.address.sa, rig.address.size), 0);
+    cr_assert_eq(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
+    cr_assert_eq(recv(fd, &byte, 1, 0), 1);
+    atomic_store(&polls_left, 0);
+    cr_assert_not(server_stop(rig.server, NS_PER_S));
+    close(fd);
+    rig_close(&rig);
 }
