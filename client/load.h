@@ -57,7 +57,7 @@ struct client_workload {
     uint64_t connections; /* default */
     /* Checks and completes what the options ask together; sets load->depth if 0. */
     int (*check)(const void *options, struct load_options *load, struct lab_error *err);
-    uint64_t (*message_bytes)(const void *options); /* for sizing receive buffers */
+    uint64_t (*message_bytes)(const void *options); /* engine_config.message_size */
     const struct proto_ops *proto;
     /* What it measures beside the load generator; NULL: nothing. Rows are named by place. */
     const struct metric_def *metrics;

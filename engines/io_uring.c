@@ -48,17 +48,18 @@ static void uring_arm_wake(struct uring_engine *e)
  * buffers and in the order in which they came: the first would take them all again. */
 static void uring_feed_starved(struct uring_engine *e)
 {
+    e->feeding = true;
     for (uint32_t left = e->pool.ring_fill; left > 0 && e->starved.first != NULL; left--) {
         struct uring_conn *c = e->starved.first;
         if (!uring_room(e))
-            return;
+            break;
         e->starved.first = c->starved_next;
         if (e->starved.first == NULL)
             e->starved.last = NULL;
         c->recv_starved = false;
-        if (!c->dirty)
-            uring_conn_step(e, c);
+        uring_conn_step(e, c);
     }
+    e->feeding = false;
 }
 
 /* Each connection that was marked takes a step; what these steps mark waits for the next time. */
@@ -68,6 +69,12 @@ static void uring_flush(struct uring_engine *e)
         uring_listeners_step(e);
     if (__builtin_expect(!e->wake_armed && !e->closing, 0))
         uring_arm_wake(e);
+    /* The starved come first: where buffers are few, who has just been served would else take what
+     * there is, round after round. */
+    if (__builtin_expect(e->starved.first != NULL, 0)) {
+        uring_pool_fill(e);
+        uring_feed_starved(e);
+    }
     struct uring_list list = e->dirty;
     e->dirty = (struct uring_list){0};
     while (list.first != NULL) {
@@ -84,8 +91,6 @@ static void uring_flush(struct uring_engine *e)
         uring_conn_step(e, c);
     }
     uring_pool_fill(e);
-    if (__builtin_expect(e->starved.first != NULL, 0))
-        uring_feed_starved(e);
 }
 
 /* --- reaping --- */

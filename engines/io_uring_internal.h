@@ -74,6 +74,7 @@ struct uring_ring {
 int uring_ring_open(struct uring_ring *ring, const struct uring_options *options,
                     uint32_t conns_hint, struct lab_error *err);
 void uring_ring_close(struct uring_ring *ring);
+/* Once the ring and the pool are open. */
 void uring_ring_describe(const struct uring_ring *ring, const struct uring_options *options,
                          struct engine_caps *caps);
 
@@ -130,8 +131,9 @@ struct uring_pool {
     struct uring_buf *free;  /* last in, first out: hot ones first */
     uint32_t count, count_max;
     uint32_t conn_count_max; /* loans a connection */
-    uint32_t size;           /* bytes of a buffer */
-    void **blocks;           /* their memory */
+    uint32_t charge_bytes_min;
+    uint32_t size; /* bytes of a buffer */
+    void **blocks; /* their memory */
     uint32_t block_bufs, block_count;
 };
 
@@ -274,11 +276,13 @@ struct uring_engine {
     unsigned calls_up; /* in this poll */
     uint32_t round;
     struct uring_list dirty, starved, quiet;
+    bool feeding;      /* those in starved */
     bool behind_quiet; /* something waits for a quiet send to be settled */
 
     struct uring_gather *gathers, *large_gathers; /* free */
     bool zc_on;
     bool bulk;          /* messages are large: one receive at a time, into large buffers */
+    bool bundles;       /* a receive may fill several buffers */
     unsigned zc_copied; /* notifications in a row that said so */
     bool napi_noted;
 

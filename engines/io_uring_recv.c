@@ -20,22 +20,25 @@
 #define URING_BUF_BYTES_MIN     4096u
 #define URING_BUF_BYTES_MAX     (64u << 10)
 #define URING_BUF_BYTES_UNKNOWN (16u << 10)
-/* Measured, at any size of message: smaller ones run dry in every round, larger ones leave the
- * cache (at 64 KiB a message and 32 connections 8 buffers give 0.98 of a bare loop, 64 0.92). */
+/* Measured, at any size of message up to 64 KiB: smaller ones run dry in every round, larger ones
+ * leave the cache (at 64 KiB and 32 connections 8 buffers give 0.98 of a bare loop, 64 0.92). */
 #define URING_RING_BYTES       (512u << 10)
 #define URING_RING_ENTRIES_MIN 8u
 /*
- * In bulk, which is messages larger than that, receives are armed one at a time, and the ring is
- * one or two buffers. Measured against multishot receives, with bundles or without: 1.2 to 1.4 for
- * one connection's stream, 1.1 for 1 MiB echoed over one connection, 1.2 to 1.5 for 128 and 256 KiB
- * over 32, and never below 0.95: a multishot receive takes all that is there before the first piece
- * can be answered, for which the peer waits, and walks over more memory than the cache holds.
+ * In bulk, which is messages above URING_BULK_MESSAGE_BYTES, receives are armed one at a time, and
+ * the ring is a few large buffers. Measured over loopback against multishot receives, with bundles
+ * or without: 1.2 to 1.6 for one connection's stream, 1.1 for 1 MiB echoed over one connection, 1.2
+ * to 1.5 for 128 and 256 KiB over 32, and 0.95 to 1 for streams over 4. A multishot receive takes
+ * all that is there before the first piece can be answered, for which the peer waits, and walks
+ * over more memory than the cache holds.
  */
 #define URING_BULK_MESSAGE_BYTES URING_BUF_BYTES_MAX
 #define URING_BULK_BUF_BYTES     (256u << 10)
-#define URING_POOL_BYTES_MAX     (1ull << 30)
-#define URING_POOL_COUNT_MAX     65536u /* buffer numbers have 16 bits */
-#define URING_HUGE_BYTES         (2u << 20)
+/* What a small piece is charged that pins a whole buffer: a quarter of an ordinary one. */
+#define URING_CHARGE_BYTES_MAX (16u << 10)
+#define URING_POOL_BYTES_MAX   (1ull << 30)
+#define URING_POOL_COUNT_MAX   65536u /* buffer numbers have 16 bits */
+#define URING_HUGE_BYTES       (2u << 20)
 
 /* --- the pool --- */
 
@@ -57,8 +60,9 @@ static void uring_pool_size(struct uring_engine *e, const struct engine_config *
     struct uring_pool *pool = &e->pool;
     const struct engine_common *common = config->options;
 
-    e->bulk =
-        config->message_size > URING_BULK_MESSAGE_BYTES && e->options.bundles != URING_BUNDLES_ON;
+    /* Without a ring of buffers each receive that waits keeps its own: not a large one. */
+    e->bulk = config->message_size > URING_BULK_MESSAGE_BYTES &&
+              e->options.bundles != URING_BUNDLES_ON && uring_uses(e, URING_BUF_RING);
     pool->size =
         uring_buf_bytes(config->message_size, e->bulk ? URING_BULK_BUF_BYTES : URING_BUF_BYTES_MAX);
     pool->count_max = (uint32_t)(URING_POOL_BYTES_MAX / pool->size);
@@ -66,6 +70,8 @@ static void uring_pool_size(struct uring_engine *e, const struct engine_config *
     if (!e->bulk && pool->ring_target < URING_RING_ENTRIES_MIN)
         pool->ring_target = URING_RING_ENTRIES_MIN;
     pool->conn_count_max = UINT32_MAX;
+    pool->charge_bytes_min =
+        pool->size / 4 < URING_CHARGE_BYTES_MAX ? pool->size / 4 : URING_CHARGE_BYTES_MAX;
     if (common->bufs != 0) {
         /* A limited pool: no connection may have more than half of it on loan, and a quarter is
          * what a multishot receive can take before it is stopped. */
@@ -110,17 +116,19 @@ int uring_pool_open(struct uring_engine *e, const struct engine_config *config,
     struct uring_pool *pool = &e->pool;
 
     uring_pool_size(e, config);
+    if (!uring_uses(e, URING_BUF_RING) || !uring_pool_register(e)) {
+        e->ring.features &= ~(unsigned)(URING_BUF_RING | URING_BUNDLES);
+        uring_pool_size(e, config);
+    }
     uint32_t blocks = (pool->count_max + pool->block_bufs - 1) / pool->block_bufs;
     pool->table = calloc(pool->count_max, sizeof(*pool->table));
     pool->order = calloc(pool->ring_entries, sizeof(*pool->order));
     pool->blocks = calloc(blocks, sizeof(*pool->blocks));
     if (pool->table == NULL || pool->order == NULL || pool->blocks == NULL)
         return lab_fail(err, ENOMEM, "io_uring: no memory for %u receive buffers", pool->count_max);
-    if (!uring_uses(e, URING_BUF_RING) || !uring_pool_register(e))
-        e->ring.features &= ~(unsigned)(URING_BUF_RING | URING_BUNDLES);
     /* What fits a buffer gains nothing from several. */
-    if (e->bulk || (config->message_size != 0 && config->message_size <= pool->size))
-        e->ring.features &= ~(unsigned)URING_BUNDLES;
+    e->bundles = uring_uses(e, URING_BUNDLES) && !e->bulk &&
+                 (config->message_size == 0 || config->message_size > pool->size);
     return 0;
 }
 
@@ -269,8 +277,9 @@ static void uring_deliver(struct uring_engine *e, struct uring_conn *c, struct u
                           unsigned flags)
 {
     /* What is kept pins the whole buffer: small pieces are charged a part of it, so that they
-     * cannot pin more than four times the quota. */
-    b->charge_bytes = b->buf.size > e->pool.size / 4 ? b->buf.size : e->pool.size / 4;
+     * cannot pin more than four times the quota, in bulk sixteen. */
+    b->charge_bytes =
+        b->buf.size > e->pool.charge_bytes_min ? b->buf.size : e->pool.charge_bytes_min;
     b->conn = c;
     b->buf.refs = 1;
     c->lent_bytes += b->charge_bytes;
@@ -355,20 +364,26 @@ static void uring_received_bundle(struct uring_engine *e, struct uring_conn *c, 
     }
 }
 
+/* It is armed again when its turn comes: see uring_feed_starved. */
+static void uring_recv_starve(struct uring_engine *e, struct uring_conn *c)
+{
+    if (c->recv_starved || c->state != URING_CONN_OPEN)
+        return;
+    c->recv_starved = true;
+    c->starved_next = NULL;
+    if (e->starved.last != NULL)
+        e->starved.last->starved_next = c;
+    else
+        e->starved.first = c;
+    e->starved.last = c;
+}
+
 static void uring_recv_stopped(struct uring_engine *e, struct uring_conn *c, int result)
 {
     switch (result) {
     case -ENOBUFS:
         engine_count(&e->base, ENGINE_BUF_SHORTAGES, 1);
-        if (c->recv_starved || c->state != URING_CONN_OPEN)
-            return;
-        c->recv_starved = true;
-        c->starved_next = NULL;
-        if (e->starved.last != NULL)
-            e->starved.last->starved_next = c;
-        else
-            e->starved.first = c;
-        e->starved.last = c;
+        uring_recv_starve(e, c);
         return;
     case -ECANCELED:
     case -EAGAIN:
@@ -406,26 +421,28 @@ void uring_recv_done(struct uring_engine *e, struct uring_conn *c, int result, u
 /* --- arming --- */
 
 /*
- * One at a time in bulk, and on UNIX sockets: there a multishot receive can miss the end, or the
- * reset, that comes on the heels of bytes, and nothing tells of it again (liburing's reports, no.
- * 1549; seen on Linux 6.18.44 too, in one of some thousand connections). TCP says itself that there
- * is more, when that is a FIN; of a reset it does not, so that what a failed send has to wait for
- * is received one at a time as well. Known and left: who only reads, of a peer that resets on the
- * heels of bytes, may not hear of it, and is left to its time-out. A poll for the hang-up beside
- * each multishot receive would tell.
+ * One at a time in bulk, see above; while others wait for a buffer, all of which a multishot
+ * receive could take; and on UNIX sockets, where a multishot receive can miss the
+ * end, or the reset, that comes on the heels of bytes, and nothing tells of it again (liburing's
+ * reports, no. 1549; seen on Linux 6.18.44 too, in one of some thousand connections). TCP says
+ * itself that there is more, when that is a FIN; of a reset it does not, so that what a failed send
+ * has to wait for is received one at a time as well. Known and left: who only reads, of a peer that
+ * resets on the heels of bytes, may not hear of it, and is left to its time-out. A poll for the
+ * hang-up beside each multishot receive would tell.
  */
 static void uring_recv_arm(struct uring_engine *e, struct uring_conn *c)
 {
     struct io_uring_sqe *sqe = uring_sqe(e);
 
-    c->recv_multishot = uring_uses(e, URING_MULTISHOT) && !c->recv_single && !e->bulk;
+    c->recv_multishot =
+        uring_uses(e, URING_MULTISHOT) && !c->recv_single && !e->bulk && e->starved.first == NULL;
     if (c->recv_multishot)
         io_uring_prep_recv_multishot(sqe, c->ring_fd, NULL, 0, 0);
     else
         io_uring_prep_recv(sqe, c->ring_fd, NULL, e->pool.size, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT | c->ring_flags;
     sqe->buf_group = URING_GROUP;
-    if (uring_uses(e, URING_BUNDLES)) {
+    if (e->bundles) {
         sqe->ioprio |= IORING_RECVSEND_BUNDLE;
         sqe->len = 0;
     }
@@ -459,7 +476,9 @@ void uring_recv_step(struct uring_engine *e, struct uring_conn *c)
     }
     if (c->recv_paused || c->stash != NULL || c->recv_starved || uring_at_quota(e, c))
         return;
-    if (!c->recv_ended) {
+    if (!c->recv_ended && e->starved.first != NULL && !e->feeding) {
+        uring_recv_starve(e, c); /* behind those that wait for a buffer */
+    } else if (!c->recv_ended) {
         uring_recv_arm(e, c);
     } else if (c->recv_err != 0) {
         uring_conn_end(e, c, sock_reason(c->recv_err), c->recv_err);

@@ -368,13 +368,16 @@ static void uring_describe_receiving(const struct uring_ring *ring,
                                      const struct uring_options *options, struct engine_caps *caps)
 {
     unsigned features = ring->features;
+    const char *again = options->bundles == URING_BUNDLES_ON
+                            ? "receives from UNIX sockets are armed again each time"
+                            : "receives from UNIX sockets and of large messages are armed again "
+                              "each time";
 
-    engine_caps_add(
-        caps, "multishot accept and receive",
-        features & URING_MULTISHOT ? CAP_NATIVE : CAP_EMULATED,
-        features & URING_MULTISHOT
-            ? "receives from UNIX sockets and of large messages are armed again each time"
-            : "armed again each time");
+    if (features & URING_MULTISHOT)
+        engine_caps_add(caps, "multishot accept and receive", CAP_NATIVE, again);
+    else
+        engine_caps_add(caps, "multishot accept and receive", CAP_EMULATED,
+                        "armed again each time");
     engine_caps_add(caps, "buffer ring", features & URING_BUF_RING ? CAP_NATIVE : CAP_EMULATED,
                     features & URING_BUF_RING ? NULL : "an entry for each buffer handed over");
     if (features & URING_BUNDLES)

@@ -21,7 +21,7 @@ struct server_workload {
     /* What can be told of the options on this host before a server is started; NULL: nothing. */
     int (*check)(const void *options, struct lab_error *err);
     /* For sizing receive buffers, bytes; 0 = unknown. */
-    uint64_t (*message_bytes)(const void *options);
+    uint64_t (*message_bytes)(const void *options); /* as client/load.h has it */
     const struct proto_ops *proto;
     /* What it measures, counters and gauges only; NULL: nothing. Rows are named by place. */
     const struct metric_def *metrics;

@@ -558,6 +558,48 @@ static const struct role starved = {
     .closed = starved_closed,
 };
 
+/*
+ * All have much to be read when reading begins: nobody gets all of it while another gets nothing,
+ * however few buffers there are.
+ */
+#define TURNS_CONNS 8u
+#define TURNS_NS    (100 * NS_PER_MS)
+
+static void turns_recv(struct end *end, struct buf *buf, unsigned flags)
+{
+    struct world *world = end_world(end);
+    bool first = end->received_bytes == 0;
+
+    end_check(end, buf);
+    if (first)
+        atomic_fetch_add(&world->messages[SIDE_SERVER], 1);
+    uint64_t served = atomic_load(&world->messages[SIDE_SERVER]);
+    CHECK(end->received_bytes < world->body->size || served == TURNS_CONNS,
+          "one has got all, and %llu of %u have got something", (unsigned long long)served,
+          TURNS_CONNS);
+}
+
+static void turns_turn(struct lane *lane)
+{
+    struct world *world = lane->world;
+
+    if (atomic_load(&world->begun[SIDE_SERVER]) < world->expected[SIDE_SERVER])
+        return;
+    if (lane->at_ns == 0)
+        lane->at_ns = clock_ns() + TURNS_NS;
+    if (clock_ns() < lane->at_ns)
+        return;
+    lane->at_ns = CLOCK_NEVER;
+    world_nudge(world, SIDE_SERVER, 0);
+}
+
+static const struct role turns = {
+    .begin = stopped_begin,
+    .recv = turns_recv,
+    .eof = in_eof,
+    .nudge = stopped_nudge,
+};
+
 const struct body bodies_flow[] = {
     {.name = "stopped-reader",
      .size = STOPPED_BYTES,
@@ -596,6 +638,12 @@ const struct body bodies_flow[] = {
      .server_turn = starved_turn,
      .skip = skip_one_each,
      .flows = {{.client = &starved_client, .server = &starved, .count = STARVED_CONNS}}},
+    {.name = "turns",
+     .size = 6 << 20,
+     .calm = true,
+     .server_turn = turns_turn,
+     .skip = skip_one_each,
+     .flows = {{.client = &out, .server = &turns, .count = TURNS_CONNS}}},
     {.name = "files",
      .families = FAMILY_ALL,
      .flows = {{.client = &files, .server = &pass_on, .count = 2}}},
