@@ -215,7 +215,11 @@ Test(server_stop, an_engine_that_fails_while_it_drains)
     cr_assert_eq(connect(fd, (const struct sockaddr *)&rig.address.sa, rig.address.size), 0);
     cr_assert_eq(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
     cr_assert_eq(recv(fd, &byte, 1, 0), 1);
+    /* Back in its poll by then: the next one is that of the drain. */
+    nanosleep(&(struct timespec){.tv_nsec = (long)(50 * NS_PER_MS)}, NULL);
     atomic_store(&polls_left, 0);
+    struct pollfd failed = {.fd = server_failed_fd(rig.server), .events = POLLIN};
+    cr_assert_eq(poll(&failed, 1, 0), 0);
     cr_assert_not(server_stop(rig.server, NS_PER_S));
     close(fd);
     rig_close(&rig);
