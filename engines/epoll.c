@@ -272,9 +272,9 @@ static void epoll_accept_refuse(struct engine *engine, struct engine_accepted *a
  * loopback, has to deliver it by itself. So the sockets that are accepted block, with the shortest
  * time-out that there is, and are only read when there is something: up to 1.3 x for one
  * connection's stream, no difference for echoes. Sends say MSG_DONTWAIT. Not so the side that
- * connects: its sockets are made without blocking, for connect(), and stay so; what it receives in
- * bulk it does not get that fast. UNIX sockets that are accepted block without a time-out, which
- * they do not inherit.
+ * connects: its sockets are made without blocking, for connect(), and stay so, since image streams
+ * and echoes of 1 MiB gained nothing from it there (0.95 to 1.06). UNIX sockets that are accepted
+ * block without a time-out, which they do not inherit.
  */
 static void epoll_set_least_wait(int fd)
 {

@@ -101,8 +101,8 @@ struct epoll_engine {
     struct sock_backoff backoff;
     uint64_t accept_again_ns; /* CLOCK_NEVER: not backing off */
     bool accept_paused;
-    /* Connections in EPOLL_RETRIES and EPOLL_LINGERS, looked at then: among very many others they
-     * may be few, and that is often. */
+    /* Connections in EPOLL_RETRIES and EPOLL_LINGERS, looked at every EPOLL_RETRY_NS: a list, since
+     * they may be few among very many. */
     struct epoll_conn *retries, **retries_end;
     unsigned retries_count;
     uint64_t retry_ns;

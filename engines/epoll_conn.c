@@ -591,7 +591,7 @@ void epoll_conn_event(struct epoll_engine *e, uint64_t handle, uint32_t events)
 }
 
 /* Connections without an event to wait for: see EPOLL_RETRY_NS. Each goes to the end of the list
- * first, since what it is told may end others of them, or begin some. */
+ * first: so the walk stays right should what one is told end others of them, or begin some. */
 void epoll_retry(struct epoll_engine *e)
 {
     for (unsigned left = e->retries_count; left > 0 && e->retries != NULL; left--) {
