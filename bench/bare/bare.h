@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,7 +100,8 @@ __attribute__((noreturn)) static void usage(int status)
           "  --mtu N           dpdk: of the link, default 1500\n"
           "  --verify          compare all that comes; dpdk: server, one way\n"
           "  --connections N   client, default 1\n"
-          "  --rate N          client: an open loop, so many ops due a second; it spins\n"
+          "  --rate N          client; epoll, uring: an open loop, so many ops due a second; it "
+          "spins\n"
           "  --seconds T       client: the window, default 1\n"
           "  --warmup T        client: before the window, default 0.1\n"
           "  --json            client: the JSON line alone, nothing on stderr\n",
@@ -570,6 +572,33 @@ static inline uint64_t read_acks(struct ack_reader *r, const char *data, size_t 
 static inline bool may_write(const struct ack_reader *r, uint64_t sent)
 {
     return !opt.ahead || sent + opt.size - r->acked <= opt.ahead;
+}
+
+/*
+ * All the writes that may be under way go with one call, as an engine would have them: BBR makes
+ * its rate of how they come, and one at a time made it pace each by a timer. `sent` is what is in
+ * all, the first to go is the rest of one that went in part. Returns the bytes; none: not now.
+ */
+#define WRITES_MAX   16u
+#define GATHER_BYTES (4096 * KIB)
+struct gather {
+    struct iovec parts[WRITES_MAX];
+    struct msghdr message;
+};
+
+static inline size_t gather_writes(struct gather *g, const struct ack_reader *r, uint64_t sent)
+{
+    size_t part = sent % opt.size, bytes = 0;
+    unsigned count = 0;
+
+    while (count < WRITES_MAX && (!count || bytes + opt.size <= GATHER_BYTES) &&
+           (part || may_write(r, sent + bytes))) {
+        g->parts[count++] = (struct iovec){pattern + part, opt.size - part};
+        bytes += opt.size - part;
+        part = 0;
+    }
+    g->message = (struct msghdr){.msg_iov = g->parts, .msg_iovlen = count};
+    return bytes;
 }
 
 /* ---- sockets ---- */

@@ -215,22 +215,24 @@ static void *echo(void *arg)
     return NULL;
 }
 
-/* Acknowledgements are picked up between two writes, and waited for if too much is under way. */
+/* Acknowledgements are picked up between two calls, and waited for if too much is under way. */
 static void *write_on(void *arg)
 {
     struct thread *t = arg;
     struct ack_reader acks = {0};
     struct counts before = {0};
     uint64_t now, sent = 0;
+    struct gather g;
     char buffer[1024];
 
     pthread_barrier_wait(&ready);
     do {
-        bool writes = may_write(&acks, sent);
-        ssize_t n;
-        if (writes && !send_all(t, pattern, opt.size))
+        size_t bytes = gather_writes(&g, &acks, sent);
+        ssize_t n = bytes ? sendmsg(t->fd, &g.message, MSG_NOSIGNAL) : 0;
+        t->used.syscalls += bytes > 0;
+        if (n < 0)
             server_gone(t->number, errno);
-        sent += writes ? opt.size : 0;
+        sent += (size_t)n;
         n = recv(t->fd, buffer, sizeof(buffer), may_write(&acks, sent) ? MSG_DONTWAIT : 0);
         t->used.syscalls++;
         if (n == 0 || (n < 0 && errno != EAGAIN))

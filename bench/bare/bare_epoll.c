@@ -282,18 +282,17 @@ static void run_echo_client(void)
 static void write_on(unsigned i)
 {
     struct link *l = &links[i];
+    struct gather g;
+    size_t bytes;
 
-    while (l->sent || may_write(&l->acks, l->written)) {
-        size_t left = opt.size - l->sent;
-        ssize_t n = send(l->fd, pattern + l->sent, left, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while ((bytes = gather_writes(&g, &l->acks, l->written)) > 0) {
+        ssize_t n = sendmsg(l->fd, &g.message, MSG_NOSIGNAL | MSG_DONTWAIT);
         meter.now.syscalls++;
         if (n < 0 && errno != EAGAIN)
             server_gone(i, errno);
-        l->sent += n > 0 ? (size_t)n : 0;
         l->written += n > 0 ? (size_t)n : 0;
-        l->sent = l->sent < opt.size ? l->sent : 0;
         /* With no bound it is full before long: what was acknowledged is looked at between. */
-        if (n < (ssize_t)left || !opt.ahead) {
+        if (n < (ssize_t)bytes || !opt.ahead) {
             want_out(i, true);
             return;
         }

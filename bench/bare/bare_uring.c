@@ -144,7 +144,7 @@ static void make_pool(size_t size, size_t total)
     int error;
 
     pool.size = (size + 63) / 64 * 64; /* no cache line in two buffers */
-    for (pool.count = 4; pool.count < 32768 && pool.count * pool.size < total;)
+    for (pool.count = opt.one_way ? 1 : 4; pool.count < 32768 && pool.count * pool.size < total;)
         pool.count *= 2;
     pool.memory = pages(pool.count * pool.size);
     pool.ring = (struct io_uring_buf_ring *)pages(pool.count * sizeof(struct io_uring_buf));
@@ -164,7 +164,12 @@ static inline void arm_recv(int fd, unsigned number)
 {
     struct io_uring_sqe *sqe = next_sqe(tag(RECV, number));
 
-    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    /* A stream is received one receive at a time: multishot, all that is there is taken before the
+     * first piece of it is acknowledged. */
+    if (opt.one_way && opt.server)
+        io_uring_prep_recv(sqe, fd, NULL, pool.size, 0);
+    else
+        io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = GROUP;
 }
@@ -399,7 +404,7 @@ static void run_server(void)
     make_pool(opt.one_way            ? opt.rbuf
               : opt.size < CHUNK_MAX ? opt.size
                                      : CHUNK_MAX,
-              opt.one_way ? 4 * opt.rbuf : ECHO_RING);
+              opt.one_way ? opt.rbuf : ECHO_RING);
     peers = zeroed(files_max(), sizeof(*peers));
     sent = zeroed(files_max(), sizeof(*sent));
     make_starved(files_max());
@@ -443,12 +448,12 @@ static void run_server(void)
 static struct link {
     uint64_t op, begun_ns;
     uint64_t written; /* one way: in all, or handed over to be */
+    size_t handed;    /* one way: by the write that is under way */
     size_t got;
     int fd;
-    bool writes;   /* one way: a write is under way */
-    char *message; /* short ones: a whole message; long ones: its head */
-    struct iovec parts[2];
-    struct msghdr gather;
+    bool writes;           /* one way: a write is under way */
+    char *message;         /* short ones: a whole message; long ones: its head */
+    struct gather *gather; /* long messages, and one way */
     struct ack_reader acks;
 } * links;
 
@@ -462,7 +467,7 @@ static inline void send_message(unsigned i)
     if (opt.size < GATHER_FROM)
         io_uring_prep_send(sqe, l->fd, l->message, opt.size, MSG_WAITALL | MSG_NOSIGNAL);
     else
-        io_uring_prep_sendmsg(sqe, l->fd, &l->gather, MSG_WAITALL | MSG_NOSIGNAL);
+        io_uring_prep_sendmsg(sqe, l->fd, &l->gather->message, MSG_WAITALL | MSG_NOSIGNAL);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
@@ -479,6 +484,7 @@ static void send_due(uint64_t now)
     while (due_take(now, &i, &intended_ns)) {
         links[i].begun_ns = intended_ns;
         send_message(i);
+        now = now_ns();
     }
 }
 
@@ -551,12 +557,13 @@ static void make_message(struct link *l)
     size_t own = opt.size < GATHER_FROM ? opt.size : HEAD;
 
     l->message = malloc(own);
+    l->gather = zeroed(1, sizeof(*l->gather));
     if (!l->message)
         die("no memory for a message");
     memcpy(l->message, pattern, own);
-    l->parts[0] = (struct iovec){l->message, own};
-    l->parts[1] = (struct iovec){pattern + own, opt.size - own};
-    l->gather = (struct msghdr){.msg_iov = l->parts, .msg_iovlen = 2};
+    l->gather->parts[0] = (struct iovec){l->message, own};
+    l->gather->parts[1] = (struct iovec){pattern + own, opt.size - own};
+    l->gather->message = (struct msghdr){.msg_iov = l->gather->parts, .msg_iovlen = 2};
 }
 
 static void run_echo_client(void)
@@ -593,19 +600,21 @@ static void write_next(unsigned i)
 {
     struct link *l = &links[i];
 
-    l->writes = may_write(&l->acks, l->written);
+    l->handed = gather_writes(l->gather, &l->acks, l->written);
+    l->writes = l->handed > 0;
     if (!l->writes)
         return;
-    l->written += opt.size;
-    io_uring_prep_send(next_sqe(tag(SEND, i)), links[i].fd, pattern, opt.size,
-                       MSG_WAITALL | MSG_NOSIGNAL);
+    l->written += l->handed;
+    io_uring_prep_sendmsg(next_sqe(tag(SEND, i)), l->fd, &l->gather->message,
+                          MSG_WAITALL | MSG_NOSIGNAL);
 }
 
-/* One write handed over at a time: the next is handed over with the wait that follows. */
+/* One call under way at a time: the next is handed over with the wait that follows. */
 static void run_one_way_client(void)
 {
     start_window();
     for (unsigned i = 0; i < opt.connections; i++) {
+        links[i].gather = zeroed(1, sizeof(*links[i].gather));
         arm_recv(links[i].fd, i);
         write_next(i);
     }
@@ -622,7 +631,7 @@ static void run_one_way_client(void)
             uint32_t buffer;
 
             if (tag_kind(cqe->user_data) == SEND) {
-                if (cqe->res != (int)opt.size)
+                if (cqe->res != (int)links[i].handed)
                     send_failed(cqe);
                 write_next(i);
                 continue;
