@@ -4,7 +4,7 @@
  *
  * Buffers are slices of large blocks. A slice that comes back at once, as most do, gives its
  * place to the next: one hot block does for all connections. One that is kept takes only what
- * was received, so that 64 bytes on loan never pin a buffer of 128 KiB.
+ * was received, so that 64 bytes on loan never pin a buffer of 256 KiB.
  */
 #ifndef LAB_ENGINES_BUFPOOL_H
 #define LAB_ENGINES_BUFPOOL_H
@@ -24,10 +24,11 @@ struct loans {
 
 /* What a receive asks for, whatever the size of a message. What lies beyond the received bytes is
  * not touched. What a receive brings is read again at once, by the check or to be sent, so it is to
- * be still in a core's own cache (512 KiB here): with 128 KiB image streams are 1.1 to 1.2 times,
- * and epoll's streams and echoes of 64 KiB 1.1 to 1.3 times as fast as with 1 MiB, blocking's
- * 0.95 to 1.1; with 64 KiB streams over four connections lose a quarter of it. */
-#define BUFPOOL_RECEIVE_BYTES (128u << 10)
+ * be still in a core's own cache: with 128 KiB (and 512 KiB of cache) image streams are 1.1 to 1.2
+ * times, and epoll's streams and echoes of 64 KiB 1.1 to 1.3 times as fast as with 1 MiB,
+ * blocking's 0.95 to 1.1; with 256 KiB (and 2 MiB of cache) all these are 0.98 to 1.1 times as fast
+ * as with 128. With 64 KiB streams over four connections lose a quarter of it. */
+#define BUFPOOL_RECEIVE_BYTES (256u << 10)
 
 /* Called from buf_unref, so possibly in the middle of an upward call or between polls: it may
  * only mark, or re-arm; no call up. */
