@@ -337,10 +337,13 @@ static inline void received(int fd, const struct io_uring_cqe *cqe)
 
     if (likely(cqe->res > 0)) {
         meter.now.bytes += (size_t)cqe->res;
-        if (opt.one_way)
+        if (opt.one_way) {
+            /* Acknowledged behind the next receive: BBR makes more of larger groups. */
+            arm_recv(fd, (unsigned)fd);
             discard(fd, p, buffer, (size_t)cqe->res);
-        else
-            echo(fd, p, buffer, (uint32_t)cqe->res);
+            return;
+        }
+        echo(fd, p, buffer, (uint32_t)cqe->res);
         if (unlikely(!(cqe->flags & IORING_CQE_F_MORE)))
             arm_recv(fd, (unsigned)fd);
         return;
