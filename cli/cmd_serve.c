@@ -78,8 +78,8 @@ static int serve_for_controller(struct serve_side *serve)
         .failed_fd = server_failed_fd(serve->server),
     };
     int exit_code = child_run(&side, (unsigned)serve->side.options.index);
-    bool well = server_stop(serve->server, SERVE_DRAIN_CHILD_NS);
-    return well || exit_code != CLI_OK ? exit_code : CLI_FAILED;
+    server_stop(serve->server, SERVE_DRAIN_CHILD_NS); /* what was measured has been told by now */
+    return exit_code;
 }
 
 /* What was counted since it began, on stderr. */

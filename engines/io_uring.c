@@ -44,8 +44,9 @@ static void uring_arm_wake(struct uring_engine *e)
     e->wake_armed = true;
 }
 
-/* Those whose receive found no buffer go on when there are some, as many at a time as there are
- * buffers and in the order in which they came: the first would take them all again. */
+/* Those whose receive found no buffer, and those behind them, go on when there are some, as many at
+ * a time as there are buffers and in the order in which they came: the first would take them all
+ * again. */
 static void uring_feed_starved(struct uring_engine *e)
 {
     e->feeding = true;

@@ -442,7 +442,7 @@ static void uring_recv_arm(struct uring_engine *e, struct uring_conn *c)
         io_uring_prep_recv(sqe, c->ring_fd, NULL, e->pool.size, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT | c->ring_flags;
     sqe->buf_group = URING_GROUP;
-    if (e->bundles) {
+    if (e->bundles && e->starved.first == NULL) {
         sqe->ioprio |= IORING_RECVSEND_BUNDLE;
         sqe->len = 0;
     }

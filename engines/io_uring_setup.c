@@ -368,10 +368,11 @@ static void uring_describe_receiving(const struct uring_ring *ring,
                                      const struct uring_options *options, struct engine_caps *caps)
 {
     unsigned features = ring->features;
-    const char *again = options->bundles == URING_BUNDLES_ON
-                            ? "receives from UNIX sockets are armed again each time"
-                            : "receives from UNIX sockets and of large messages are armed again "
-                              "each time";
+    bool large_again = (features & URING_BUF_RING) && options->bundles != URING_BUNDLES_ON;
+    const char *again = large_again
+                            ? "receives from UNIX sockets and of large messages are armed again "
+                              "each time"
+                            : "receives from UNIX sockets are armed again each time";
 
     if (features & URING_MULTISHOT)
         engine_caps_add(caps, "multishot accept and receive", CAP_NATIVE, again);

@@ -575,9 +575,10 @@ static inline bool may_write(const struct ack_reader *r, uint64_t sent)
 }
 
 /*
- * All the writes that may be under way go with one call, as an engine would have them: BBR makes
- * its rate of how they come, and one at a time made it pace each by a timer. `sent` is what is in
- * all, the first to go is the rest of one that went in part. Returns the bytes; none: not now.
+ * All the writes that may be under way go with one call (16 and 4 MiB at most), as an engine would
+ * have them: BBR makes its rate of how they come, and one at a time made it pace each by a timer.
+ * `sent` is what is in all, the first to go is the rest of one that went in part. Returns the
+ * bytes; none: not now.
  */
 #define WRITES_MAX   16u
 #define GATHER_BYTES (4096 * KIB)

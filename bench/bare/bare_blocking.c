@@ -295,7 +295,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    opt.rbuf = 128 * KIB;
+    opt.rbuf = 256 * KIB;
     parse_options(argc, argv, CAN_SOCKET | CAN_WAIT);
     set_up_process();
     if (opt.server)

@@ -354,7 +354,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    opt.rbuf = 128 * KIB;
+    opt.rbuf = 256 * KIB;
     parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT | CAN_RATE);
     set_up_process();
     epfd = epoll_create1(EPOLL_CLOEXEC);

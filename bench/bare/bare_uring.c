@@ -338,8 +338,12 @@ static inline void received(int fd, const struct io_uring_cqe *cqe)
     if (likely(cqe->res > 0)) {
         meter.now.bytes += (size_t)cqe->res;
         if (opt.one_way) {
-            /* Acknowledged behind the next receive: BBR makes more of larger groups. */
-            arm_recv(fd, (unsigned)fd);
+            /* Acknowledged behind the next receive: BBR makes more of larger groups. And received
+             * behind those that wait for the one buffer. */
+            if (starved.count)
+                starve(fd, (unsigned)fd);
+            else
+                arm_recv(fd, (unsigned)fd);
             discard(fd, p, buffer, (size_t)cqe->res);
             return;
         }
@@ -679,7 +683,7 @@ static void run_client(void)
 
 int main(int argc, char **argv)
 {
-    opt.rbuf = 1024 * KIB;
+    opt.rbuf = 256 * KIB;
     parse_options(argc, argv, CAN_SPIN | CAN_SOCKET | CAN_WAIT | CAN_RATE);
     set_up_process();
     set_up_ring();

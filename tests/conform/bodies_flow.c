@@ -565,13 +565,20 @@ static const struct role starved = {
 #define TURNS_CONNS 8u
 #define TURNS_NS    (100 * NS_PER_MS)
 
+/* Each stops after its first bytes; count: what it has got since all went on. */
 static void turns_recv(struct end *end, struct buf *buf, unsigned flags)
 {
     struct world *world = end_world(end);
     bool first = end->received_bytes == 0;
 
     end_check(end, buf);
-    if (first)
+    if (first) {
+        end_pause(end);
+        atomic_fetch_add(&world->mark[SIDE_SERVER], 1);
+    }
+    if (!end->nudged)
+        return;
+    if (end->count++ == 0)
         atomic_fetch_add(&world->messages[SIDE_SERVER], 1);
     uint64_t served = atomic_load(&world->messages[SIDE_SERVER]);
     CHECK(end->received_bytes < world->body->size || served == TURNS_CONNS,
@@ -583,7 +590,7 @@ static void turns_turn(struct lane *lane)
 {
     struct world *world = lane->world;
 
-    if (atomic_load(&world->begun[SIDE_SERVER]) < world->expected[SIDE_SERVER])
+    if (atomic_load(&world->mark[SIDE_SERVER]) < TURNS_CONNS)
         return;
     if (lane->at_ns == 0)
         lane->at_ns = clock_ns() + TURNS_NS;
@@ -593,12 +600,7 @@ static void turns_turn(struct lane *lane)
     world_nudge(world, SIDE_SERVER, 0);
 }
 
-static const struct role turns = {
-    .begin = stopped_begin,
-    .recv = turns_recv,
-    .eof = in_eof,
-    .nudge = stopped_nudge,
-};
+static const struct role turns = {.recv = turns_recv, .eof = in_eof, .nudge = stops_nudge};
 
 const struct body bodies_flow[] = {
     {.name = "stopped-reader",
