@@ -130,10 +130,10 @@ struct uring_pool {
     struct uring_buf *table; /* room for count_max, used up to count */
     struct uring_buf *free;  /* last in, first out: hot ones first */
     uint32_t count, count_max;
-    uint32_t conn_count_max; /* loans a connection */
-    uint32_t charge_bytes_min;
-    uint32_t size; /* bytes of a buffer */
-    void **blocks; /* their memory */
+    uint32_t conn_count_max;   /* loans a connection */
+    uint32_t charge_bytes_min; /* of a loan, against its quota */
+    uint32_t size;             /* bytes of a buffer */
+    void **blocks;             /* their memory */
     uint32_t block_bufs, block_count;
 };
 
@@ -276,7 +276,7 @@ struct uring_engine {
     unsigned calls_up; /* in this poll */
     uint32_t round;
     struct uring_list dirty, starved, quiet;
-    bool feeding;      /* those in starved */
+    bool feeding;      /* the starved: who else asks for a receive meanwhile goes behind them */
     bool behind_quiet; /* something waits for a quiet send to be settled */
 
     struct uring_gather *gathers, *large_gathers; /* free */

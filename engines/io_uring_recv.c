@@ -422,13 +422,13 @@ void uring_recv_done(struct uring_engine *e, struct uring_conn *c, int result, u
 
 /*
  * One at a time in bulk, see above; while others wait for a buffer, all of which a multishot
- * receive could take; and on UNIX sockets, where a multishot receive can miss the
- * end, or the reset, that comes on the heels of bytes, and nothing tells of it again (liburing's
- * reports, no. 1549; seen on Linux 6.18.44 too, in one of some thousand connections). TCP says
- * itself that there is more, when that is a FIN; of a reset it does not, so that what a failed send
- * has to wait for is received one at a time as well. Known and left: who only reads, of a peer that
- * resets on the heels of bytes, may not hear of it, and is left to its time-out. A poll for the
- * hang-up beside each multishot receive would tell.
+ * receive could take; and on UNIX sockets, where a multishot receive can miss the end, or the
+ * reset, that comes on the heels of bytes, and nothing tells of it again (liburing's reports, no.
+ * 1549; seen on Linux 6.18.44 too, in one of some thousand connections). TCP says itself that there
+ * is more, when that is a FIN; of a reset it does not, so that what a failed send has to wait for
+ * is received one at a time as well. Known and left: who only reads, of a peer that resets on the
+ * heels of bytes, may not hear of it, and is left to its time-out. A poll for the hang-up beside
+ * each multishot receive would tell.
  */
 static void uring_recv_arm(struct uring_engine *e, struct uring_conn *c)
 {

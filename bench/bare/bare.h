@@ -462,6 +462,39 @@ static inline bool due_take(uint64_t now, unsigned *link, uint64_t *intended_ns)
     return true;
 }
 
+/* Begins what is due, as far as there are connections. */
+static inline void due_send(uint64_t now, void (*begin)(unsigned link, uint64_t begun_ns))
+{
+    uint64_t intended_ns;
+    unsigned link;
+
+    while (due_take(now, &link, &intended_ns)) {
+        begin(link, intended_ns);
+        now = now_ns();
+    }
+}
+
+/* A connection's answer has come: what follows on it, in either loop. */
+static inline void next_op(unsigned link, uint64_t now,
+                           void (*begin)(unsigned link, uint64_t begun_ns))
+{
+    if (opt.rate > 0) {
+        due_give(link, now);
+        due_send(now, begin);
+    } else {
+        begin(link, now);
+    }
+}
+
+/* The first op of each connection, or the schedule. */
+static inline void begin_ops(void (*begin)(unsigned link, uint64_t begun_ns))
+{
+    if (opt.rate > 0)
+        due_begin();
+    for (unsigned i = 0; i < opt.connections && !(opt.rate > 0); i++)
+        begin(i, now_ns());
+}
+
 static inline void print_slip(void)
 {
     printf("\"slip_ns\":{\"p50\":%" PRIu64 ",\"p99\":%" PRIu64 ",\"max\":%" PRIu64 "}",

@@ -187,43 +187,10 @@ static inline void send_message(unsigned i)
         want_out(i, l->sent < opt.size);
 }
 
-static void send_due(uint64_t now)
+static inline void begin_echo(unsigned i, uint64_t begun_ns)
 {
-    uint64_t intended_ns;
-    unsigned i;
-
-    while (due_take(now, &i, &intended_ns)) {
-        links[i].begun_ns = intended_ns;
-        send_message(i);
-        now = now_ns();
-    }
-}
-
-static void begin_echoes(void)
-{
-    if (opt.rate > 0) {
-        due_begin();
-        return;
-    }
-    for (unsigned i = 0; i < opt.connections; i++) {
-        links[i].begun_ns = now_ns();
-        send_message(i);
-    }
-}
-
-static inline void next_echo(unsigned i, uint64_t now)
-{
-    struct link *l = &links[i];
-
-    l->op++;
-    l->sent = l->got = 0;
-    if (opt.rate > 0) {
-        due_give(i, now);
-        send_due(now);
-    } else {
-        l->begun_ns = now;
-        send_message(i);
-    }
+    links[i].begun_ns = begun_ns;
+    send_message(i);
 }
 
 /* In an open loop it spins: what is due comes between. */
@@ -231,7 +198,7 @@ static inline int wait_answers(struct epoll_event *events)
 {
     if (!(opt.rate > 0))
         return wait_events(events);
-    send_due(now_ns());
+    due_send(now_ns(), begin_echo);
     int n = epoll_wait(epfd, events, EVENTS, 0);
     meter.now.syscalls += n > 0;
     meter.now.empty_polls += n == 0;
@@ -244,7 +211,7 @@ static void run_echo_client(void)
     struct epoll_event events[EVENTS];
 
     start_window();
-    begin_echoes();
+    begin_ops(begin_echo);
     for (;;) {
         int ready = wait_answers(events);
         for (int e = 0; e < ready; e++) {
@@ -273,7 +240,9 @@ static void run_echo_client(void)
             now = now_ns();
             if (op_done(now, now - l->begun_ns))
                 return;
-            next_echo(i, now);
+            l->op++;
+            l->sent = l->got = 0;
+            next_op(i, now, begin_echo);
         }
     }
 }

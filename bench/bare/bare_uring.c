@@ -483,31 +483,10 @@ static void send_failed(const struct io_uring_cqe *cqe)
     server_gone(tag_number(cqe->user_data), cqe->res < 0 ? -cqe->res : EPIPE);
 }
 
-static void send_due(uint64_t now)
+static inline void begin_echo(unsigned i, uint64_t begun_ns)
 {
-    uint64_t intended_ns;
-    unsigned i;
-
-    while (due_take(now, &i, &intended_ns)) {
-        links[i].begun_ns = intended_ns;
-        send_message(i);
-        now = now_ns();
-    }
-}
-
-static inline void next_echo(unsigned i, uint64_t now)
-{
-    struct link *l = &links[i];
-
-    l->op++;
-    l->got = 0;
-    if (opt.rate > 0) {
-        due_give(i, now);
-        send_due(now);
-    } else {
-        l->begun_ns = now;
-        send_message(i);
-    }
+    links[i].begun_ns = begun_ns;
+    send_message(i);
 }
 
 /* True when the window is over. */
@@ -536,7 +515,9 @@ static inline bool answered(unsigned i, const struct io_uring_cqe *cqe)
     now = now_ns();
     if (op_done(now, now - l->begun_ns))
         return true;
-    next_echo(i, now);
+    l->op++;
+    l->got = 0;
+    next_op(i, now, begin_echo);
     return false;
 }
 
@@ -549,7 +530,7 @@ static inline void wait_answers(void)
         submit_and_wait(!fed);
         return;
     }
-    send_due(now_ns());
+    due_send(now_ns(), begin_echo);
     if (io_uring_sq_ready(&ring) || IO_URING_READ_ONCE(*ring.sq.kflags) & IORING_SQ_TASKRUN) {
         meter.now.syscalls++;
         io_uring_submit_and_get_events(&ring);
@@ -580,12 +561,7 @@ static void run_echo_client(void)
         make_message(&links[i]);
         arm_recv(links[i].fd, i);
     }
-    if (opt.rate > 0)
-        due_begin();
-    for (unsigned i = 0; i < opt.connections && !(opt.rate > 0); i++) {
-        links[i].begun_ns = now_ns();
-        send_message(i);
-    }
+    begin_ops(begin_echo);
     for (;;) {
         unsigned ready;
 
