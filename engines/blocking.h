@@ -13,10 +13,8 @@
 #include "core/clock.h"
 #include "engines/bufpool.h"
 #include "engines/engine.h"
-#include "engines/sendq.h"
 #include "engines/sock.h"
-
-#define BLOCKING_GATHER_SEGS 256u
+#include "engines/sock_send.h"
 
 struct blocking_options {
     struct engine_common common;
@@ -83,7 +81,7 @@ struct blocking_engine {
     struct engine_config config;
     struct blocking_options options;
     struct addr remote; /* the connection's, to be connected */
-    struct iovec iov[BLOCKING_GATHER_SEGS];
+    struct iovec iov[SOCK_SEND_SEGS];
 };
 
 static inline struct blocking_engine *blocking_self(struct engine *engine)

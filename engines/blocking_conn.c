@@ -5,17 +5,15 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/seldom.h"
 #include "engines/blocking.h"
 
-/* Of one gather, and how many are sent on end. What is beyond them leaves after a look at the
- * socket, in which it is read too; or first thing in the next poll, where on_sent was called. */
-#define BLOCKING_GATHER_BYTES (1ull << 20)
-#define BLOCKING_GATHERS_MAX  4
+/* Gathers that are sent on end. What is beyond them leaves after a look at the socket, in which it
+ * is read too; or first thing in the next poll, where on_sent was called. */
+#define BLOCKING_GATHERS_MAX 4
 
 /* --- the end of a connection --- */
 
@@ -169,36 +167,12 @@ static void blocking_send_failed(struct blocking_engine *e, int err)
 static ssize_t blocking_send_some(struct blocking_engine *e, uint64_t *asked)
 {
     struct blocking_conn *c = &e->conn;
-    struct seg file;
-    ssize_t n;
+    uint64_t calls = 0;
 
-    blocking_syscall(e);
+    ssize_t n = sock_send_queued(c->fd, &c->sendq, e->iov, &c->nonblocking, asked, &calls);
+    blocking_count(e, ENGINE_SYSTEM_CALLS, calls);
     blocking_count(e, ENGINE_SENDS, 1);
-    if (__builtin_expect(sendq_next_file(&c->sendq, &file), 0)) {
-        off_t offset = (off_t)file.file_offset;
-        if (!c->nonblocking) {
-            blocking_syscall(e);
-            fcntl(c->fd, F_SETFL, O_NONBLOCK);
-            c->nonblocking = true;
-        }
-        *asked = file.size < BLOCKING_GATHER_BYTES ? file.size : BLOCKING_GATHER_BYTES;
-        n = sendfile(c->fd, file.fd, &offset, *asked);
-        if (n == 0)
-            return -ENODATA; /* the file became shorter than what was promised */
-        return n < 0 ? -errno : n;
-    }
-    unsigned count =
-        sendq_gather(&c->sendq, e->iov, BLOCKING_GATHER_SEGS, BLOCKING_GATHER_BYTES, asked);
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    if (sendq_file_follows(&c->sendq, count))
-        flags |= MSG_MORE; /* a head and its file share their packets */
-    if (__builtin_expect(count == 1, 1)) {
-        n = sock_send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
-    } else {
-        struct msghdr message = {.msg_iov = e->iov, .msg_iovlen = count};
-        n = sock_sendmsg(c->fd, &message, flags);
-    }
-    return n < 0 ? -errno : n;
+    return n;
 }
 
 /* What a submission came to: bytes taken, or -errno. False: no more can be sent now. piece: it was
@@ -317,7 +291,7 @@ void blocking_settle(struct blocking_engine *e)
     }
     if (c->full || sendq_is_drained(q))
         return;
-    if (__builtin_expect(!sendq_is_one_piece(q) || size > BLOCKING_GATHER_BYTES, 0)) {
+    if (__builtin_expect(!sendq_is_one_piece(q) || size > SOCK_SEND_BYTES, 0)) {
         blocking_settle_slowly(e);
         return;
     }

@@ -13,15 +13,14 @@
 #include "engines/bufpool.h"
 #include "engines/conns.h"
 #include "engines/engine.h"
-#include "engines/sendq.h"
 #include "engines/sock.h"
+#include "engines/sock_send.h"
 
 /* A unix socket whose backlog is full refuses without an event to wait for; and of a peer that
  * sends on into a close, nothing tells when it has acknowledged ours. */
 #define EPOLL_RETRY_NS NS_PER_MS
 
-#define EPOLL_EVENTS      256
-#define EPOLL_GATHER_SEGS 256u
+#define EPOLL_EVENTS 256
 
 /* What an event belongs to: a connection's handle is never so small. */
 #define EPOLL_DATA_WAKE     0ull
@@ -110,7 +109,7 @@ struct epoll_engine {
      * (0: busy). */
     uint64_t busy_since_ns, idle_since_ns, empty_ns;
     struct epoll_event events[EPOLL_EVENTS];
-    struct iovec iov[EPOLL_GATHER_SEGS];
+    struct iovec iov[SOCK_SEND_SEGS];
 };
 
 static inline struct epoll_engine *epoll_self(struct engine *engine)

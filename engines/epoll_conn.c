@@ -3,10 +3,8 @@
  * it was asked returns, so that all that was queued there goes out as one gather.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,8 +12,6 @@
 #include "core/seldom.h"
 #include "engines/epoll.h"
 
-/* Of one gather. More would let one connection keep the others waiting. */
-#define EPOLL_GATHER_BYTES (1ull << 20)
 /* Gathers that a connection may send on end while on_sent refills its queue, and how often a
  * round goes through the connections that got something to do: both bound a round. */
 #define EPOLL_GATHERS_MAX 4
@@ -267,35 +263,12 @@ static void epoll_send_failed(struct epoll_engine *e, struct epoll_conn *c, int 
 /* One submission: bytes taken, or -errno. *asked is what there was to take. */
 static ssize_t epoll_send_some(struct epoll_engine *e, struct epoll_conn *c, uint64_t *asked)
 {
-    struct seg file;
-    ssize_t n;
+    uint64_t calls = 0;
 
-    epoll_syscall(e);
+    ssize_t n = sock_send_queued(c->fd, &c->sendq, e->iov, &c->nonblocking, asked, &calls);
+    epoll_count(e, ENGINE_SYSTEM_CALLS, calls);
     epoll_count(e, ENGINE_SENDS, 1);
-    if (__builtin_expect(sendq_next_file(&c->sendq, &file), 0)) {
-        off_t offset = (off_t)file.file_offset;
-        if (!c->nonblocking) {
-            epoll_syscall(e);
-            fcntl(c->fd, F_SETFL, O_NONBLOCK); /* sendfile() knows no MSG_DONTWAIT */
-            c->nonblocking = true;
-        }
-        *asked = file.size < EPOLL_GATHER_BYTES ? file.size : EPOLL_GATHER_BYTES;
-        n = sendfile(c->fd, file.fd, &offset, *asked);
-        if (n == 0)
-            return -ENODATA; /* the file became shorter than what was promised */
-        return n < 0 ? -errno : n;
-    }
-    unsigned count = sendq_gather(&c->sendq, e->iov, EPOLL_GATHER_SEGS, EPOLL_GATHER_BYTES, asked);
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
-    if (sendq_file_follows(&c->sendq, count))
-        flags |= MSG_MORE; /* a head and its file share their packets */
-    if (__builtin_expect(count == 1, 1)) {
-        n = sock_send(c->fd, e->iov[0].iov_base, e->iov[0].iov_len, flags);
-    } else {
-        struct msghdr message = {.msg_iov = e->iov, .msg_iovlen = count};
-        n = sock_sendmsg(c->fd, &message, flags);
-    }
-    return n < 0 ? -errno : n;
+    return n;
 }
 
 /* What a submission came to: bytes taken, or -errno. False: no more can be sent now. piece: it was
@@ -350,7 +323,7 @@ static inline bool epoll_settle_shortly(struct epoll_engine *e, struct epoll_con
     uint64_t size = q->unsent_bytes;
 
     if (__builtin_expect(c->state != EPOLL_OPEN || c->mute || c->blocked || c->err != 0, 0) ||
-        __builtin_expect(!sendq_is_one_piece(q) || size > EPOLL_GATHER_BYTES, 0))
+        __builtin_expect(!sendq_is_one_piece(q) || size > SOCK_SEND_BYTES, 0))
         return false;
     epoll_syscall(e);
     epoll_count(e, ENGINE_SENDS, 1);
