@@ -13,19 +13,15 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "server/serve.h"
 #include "tests/unit/proto/h2_rig.h"
+#include "tests/unit/server/served.h"
 
 #define PATIENCE_NS (30 * NS_PER_S) /* a hang, not a slow machine */
 #define LIST        "/image_service.ImageService/ListImages"
 #define STREAM      "/image_service.ImageService/StreamImages"
 
 struct rig {
-    struct engine_spec spec;
-    struct server_config config;
-    void *options;
-    struct server *server;
-    struct lab_error err;
+    struct served served;
     char heard[1 << 16]; /* what a client was told, as far as anybody looked */
     size_t heard_size;
 };
@@ -33,49 +29,35 @@ struct rig {
 static void rig_set(struct rig *rig, const char *name, const char *value)
 {
     const struct option_def *def = option_find(serve_options, name);
-    void *into = &rig->config.options;
+    void *into = &rig->served.config.options;
 
     if (def == NULL) {
-        def = option_find(rig->config.workload->options, name);
-        into = rig->options;
+        def = option_find(rig->served.config.workload->options, name);
+        into = rig->served.options;
     }
     cr_assert_not_null(def, "no option %s", name);
-    cr_assert_eq(option_set(def, into, value, "--", &rig->err), 0, "%s", rig->err.text);
+    cr_assert_eq(option_set(def, into, value, "--", &rig->served.err), 0, "%s",
+                 rig->served.err.text);
 }
 
 /* Names and values of options; NULL ends them. False: the engine cannot run here. */
 static bool rig_open(struct rig *rig, const char *engine, const char *workload,
                      const char *const *options)
 {
-    struct engine_config config = {0};
-    struct engine_caps caps = {0};
-
     memset(rig, 0, sizeof(*rig));
-    int r = engine_spec_parse(engine, &rig->spec, &rig->err);
-    config.options = rig->spec.options;
-    if (r < 0 || rig->spec.ops->probe(&config, &caps, &rig->err) < 0) {
-        cr_log_warn("skipped: %s", rig->err.text);
+    if (!served_prepare(&rig->served, engine, workload))
         return false;
-    }
-    rig->config.spec = &rig->spec;
-    rig->config.workload = server_workload_find(workload);
-    rig->options = calloc(1, rig->config.workload->options_size);
-    option_defaults(rig->config.workload->options, rig->options);
-    option_defaults(serve_options, &rig->config.options);
     for (; options[0] != NULL; options += 2)
         rig_set(rig, options[0], options[1]);
-    rig->config.workload_options = rig->options;
-    cr_assert_eq(addr_parse("127.0.0.1:0", 0, "", &rig->config.listen, &rig->err), 0);
-    cr_assert_eq(server_start(&rig->server, &rig->config, &rig->err), 0, "%s", rig->err.text);
-    server_sample(rig->server, 0);
+    served_start(&rig->served);
+    server_sample(rig->served.server, 0);
     return true;
 }
 
 static void rig_close(struct rig *rig)
 {
-    server_stop(rig->server, 100 * NS_PER_MS);
-    engine_spec_free(&rig->spec);
-    free(rig->options);
+    server_stop(rig->served.server, 100 * NS_PER_MS);
+    served_free(&rig->served);
 }
 
 static const char *const engines[] = {"epoll", "blocking", "io_uring"};
@@ -91,8 +73,8 @@ static uint64_t counted(struct rig *rig, const char *name)
     Lab__Record *record = malloc(sizeof(*record));
 
     lab__record__init(record);
-    server_sample(rig->server, 1);
-    server_record(rig->server, record);
+    server_sample(rig->served.server, 1);
+    server_record(rig->served.server, record);
     const Lab__Metric *metric = record_metric(record, name);
     cr_assert_not_null(metric, "no metric %s", name);
     uint64_t value = (uint64_t)metric->value;
@@ -112,7 +94,7 @@ static void expect_count(struct rig *rig, const char *name, uint64_t count)
 
     while (counted(rig, name) < count && clock_ns() < until_ns)
         pause_shortly();
-    cr_assert_eq(counted(rig, name), count, "%s, %s: %lu", rig->spec.text, name,
+    cr_assert_eq(counted(rig, name), count, "%s, %s: %lu", rig->served.spec.text, name,
                  (unsigned long)counted(rig, name));
 }
 
@@ -120,7 +102,7 @@ static void expect_count(struct rig *rig, const char *name, uint64_t count)
 
 static int client_open(struct rig *rig, int receive_bytes)
 {
-    const struct addr *address = server_address(rig->server);
+    const struct addr *address = server_address(rig->served.server);
     int fd = socket(address->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     rig->heard_size = 0;
@@ -143,7 +125,7 @@ static bool client_hear(struct rig *rig, int fd, bool (*done)(const struct rig *
 
     while (done == NULL || !done(rig)) {
         cr_assert_gt(poll(&wait, 1, (int)(PATIENCE_NS / NS_PER_MS)), 0, "%s: nothing happens",
-                     rig->spec.text);
+                     rig->served.spec.text);
         cr_assert_lt(rig->heard_size, sizeof(rig->heard));
         ssize_t n = recv(fd, rig->heard + rig->heard_size, sizeof(rig->heard) - rig->heard_size, 0);
         if (n <= 0)
@@ -200,7 +182,7 @@ static void expect_service(struct rig *rig)
         answered = heard_answer(rig);
         close(fd);
     }
-    cr_assert(answered, "%s: the server does not answer any more", rig->spec.text);
+    cr_assert(answered, "%s: the server does not answer any more", rig->served.spec.text);
     free(bytes);
 }
 
@@ -432,7 +414,7 @@ Test(server_limits, a_silent_connection_with_a_call_is_not_idle, .timeout = 120)
         bytes->size = 0;
         put_frame(bytes, 6, 0, 0, "12345678", 8);
         client_say(fd, bytes);
-        cr_assert_not(client_hear(&rig, fd, heard_pong), "%s: it was closed", rig.spec.text);
+        cr_assert_not(client_hear(&rig, fd, heard_pong), "%s: it was closed", rig.served.spec.text);
         cr_assert_eq(counted(&rig, "connections_idle_closed"), 0);
         close(fd);
         rig_close(&rig);
@@ -566,7 +548,7 @@ Test(server_limits, an_idle_connection_that_takes_nothing_is_ended_too, .timeout
             if (send(fd, message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
                 break;
         cr_assert_eq(poll(&wait, 1, (int)(PATIENCE_NS / NS_PER_MS)), 1, "%s: it is still open",
-                     rig.spec.text);
+                     rig.served.spec.text);
         cr_assert(wait.revents & (POLLERR | POLLHUP));
         expect_count(&rig, "connections_idle_closed", 1);
         close(fd);

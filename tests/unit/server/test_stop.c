@@ -16,7 +16,7 @@
 
 #include "core/clock.h"
 #include "core/rng.h"
-#include "server/serve.h"
+#include "tests/unit/server/served.h"
 
 #define CLIENTS  6
 #define ROUNDS   25
@@ -26,11 +26,7 @@
 TestSuite(server_stop, .timeout = 120);
 
 struct rig {
-    struct engine_spec spec;
-    struct server_config config;
-    void *options;
-    struct server *server;
-    struct lab_error err;
+    struct served served;
     struct addr address;
     _Atomic bool over;
     pthread_t clients[CLIENTS];
@@ -39,37 +35,17 @@ struct rig {
 /* False: the engine cannot run here. */
 static bool rig_open(struct rig *rig, const char *engine, unsigned workers)
 {
-    struct engine_config config = {0};
-    struct engine_caps caps = {0};
-
     memset(rig, 0, sizeof(*rig));
-    int r = engine_spec_parse(engine, &rig->spec, &rig->err);
-    config.options = rig->spec.options;
-    if (r < 0 || rig->spec.ops->probe(&config, &caps, &rig->err) < 0) {
-        cr_log_warn("skipped: %s", rig->err.text);
+    if (!served_prepare(&rig->served, engine, "echo"))
         return false;
-    }
-    rig->config.spec = &rig->spec;
-    rig->config.workload = server_workload_find("echo");
-    rig->options = calloc(1, rig->config.workload->options_size);
-    option_defaults(rig->config.workload->options, rig->options);
-    option_defaults(serve_options, &rig->config.options);
-    rig->config.options.workers = workers;
-    rig->config.workload_options = rig->options;
-    cr_assert_eq(addr_parse("127.0.0.1:0", 0, "", &rig->config.listen, &rig->err), 0);
+    rig->served.config.options.workers = workers;
     return true;
 }
 
 static void rig_start(struct rig *rig)
 {
-    cr_assert_eq(server_start(&rig->server, &rig->config, &rig->err), 0, "%s", rig->err.text);
-    rig->address = *server_address(rig->server);
-}
-
-static void rig_close(struct rig *rig)
-{
-    engine_spec_free(&rig->spec);
-    free(rig->options);
+    served_start(&rig->served);
+    rig->address = *server_address(rig->served.server);
 }
 
 /* Connects, has a byte echoed, and goes with a reset, which leaves no port in TIME_WAIT. */
@@ -118,10 +94,10 @@ static void stop_under_churn(const char *engine, unsigned workers)
         rig_start(&rig);
         clients_start(&rig);
         nanosleep(&(struct timespec){.tv_nsec = (long)rng_below(&rng, ALIVE_NS)}, NULL);
-        cr_assert(server_stop(rig.server, DRAIN_NS));
+        cr_assert(server_stop(rig.served.server, DRAIN_NS));
         clients_end(&rig);
     }
-    rig_close(&rig);
+    served_free(&rig.served);
 }
 
 Test(server_stop, workers_of_epoll_under_churn)
@@ -164,11 +140,11 @@ static bool rig_open_brittle(struct rig *rig, const char *engine, unsigned worke
 {
     if (!rig_open(rig, engine, workers))
         return false;
-    sound = rig->spec.ops;
+    sound = rig->served.spec.ops;
     brittle = *sound;
     brittle.open = brittle_open;
     brittle.poll = brittle_poll;
-    rig->spec.ops = &brittle;
+    rig->served.spec.ops = &brittle;
     return true;
 }
 
@@ -181,14 +157,14 @@ static void break_under_churn(const char *engine, unsigned workers)
     for (int polls = 0; polls < 200; polls = 2 * polls + 1) {
         atomic_store(&polls_left, polls);
         rig_start(&rig);
-        struct pollfd failed = {.fd = server_failed_fd(rig.server), .events = POLLIN};
+        struct pollfd failed = {.fd = server_failed_fd(rig.served.server), .events = POLLIN};
         clients_start(&rig);
         cr_assert_eq(poll(&failed, 1, 20000), 1, "nobody hears of it");
         nanosleep(&(struct timespec){.tv_nsec = (long)NS_PER_MS}, NULL);
-        cr_assert_not(server_stop(rig.server, DRAIN_NS));
+        cr_assert_not(server_stop(rig.served.server, DRAIN_NS));
         clients_end(&rig);
     }
-    rig_close(&rig);
+    served_free(&rig.served);
 }
 
 Test(server_stop, workers_whose_engines_fail)
@@ -223,9 +199,9 @@ Test(server_stop, an_engine_that_fails_while_it_drains)
     cr_assert_eq(connect(fd, (const struct sockaddr *)&rig.address.sa, rig.address.size), 0);
     cr_assert_eq(send(fd, &byte, 1, MSG_NOSIGNAL), 1);
     cr_assert_eq(recv(fd, &byte, 1, 0), 1);
-    struct pollfd failed = {.fd = server_failed_fd(rig.server), .events = POLLIN};
+    struct pollfd failed = {.fd = server_failed_fd(rig.served.server), .events = POLLIN};
     cr_assert_eq(poll(&failed, 1, 0), 0);
-    cr_assert_not(server_stop(rig.server, NS_PER_S));
+    cr_assert_not(server_stop(rig.served.server, NS_PER_S));
     close(fd);
-    rig_close(&rig);
+    served_free(&rig.served);
 }
