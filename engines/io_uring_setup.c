@@ -306,6 +306,17 @@ static struct __kernel_timespec uring_timespec(const struct uring_ring *ring, ui
     };
 }
 
+static int uring_call(struct uring_ring *ring, unsigned submit, unsigned wait_nr, unsigned flags,
+                      void *argument, size_t size)
+{
+    int r = io_uring_enter2((unsigned)ring->io.ring_fd, submit, wait_nr, flags, argument, size);
+
+    /* EAGAIN, EBUSY: short of memory or of room for completions, after reaping it may go on. */
+    if (r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY)
+        return 1;
+    return r;
+}
+
 int uring_ring_enter(struct uring_ring *ring, unsigned wait_nr, uint64_t deadline_ns)
 {
     struct io_uring_getevents_arg arg = {0};
@@ -337,11 +348,12 @@ int uring_ring_enter(struct uring_ring *ring, unsigned wait_nr, uint64_t deadlin
         else if (wait_nr == 0 && !(kernel_flags & IORING_SQ_CQ_OVERFLOW))
             return 0;
     }
-    int r = io_uring_enter2((unsigned)ring->io.ring_fd, submit, wait_nr, flags, argument, size);
-    /* EAGAIN, EBUSY: short of memory or of room for completions, after reaping it may go on. */
-    if (r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY)
-        return 1;
-    return r;
+    return uring_call(ring, submit, wait_nr, flags, argument, size);
+}
+
+int uring_ring_hand_over(struct uring_ring *ring)
+{
+    return uring_call(ring, uring_publish(ring), 0, 0, NULL, 0);
 }
 
 /* --- describing it --- */

@@ -407,6 +407,72 @@ static void behind_alone(struct world *world)
     lane_close(&lane);
 }
 
+/* Who has something to send at each look receives all the same. */
+#define LOOKS_MOST 200u
+
+struct looks {
+    struct addr addr;
+    _Atomic bool greeted, may_answer, answered;
+};
+
+static void looks_until(_Atomic bool *flag)
+{
+    while (!atomic_load(flag))
+        nanosleep(&(struct timespec){.tv_nsec = NS_PER_MS}, NULL);
+}
+
+static void *looks_peer(void *context)
+{
+    struct looks *looks = context;
+    const struct addr *addr = &looks->addr;
+    char bytes[LOOKS_MOST];
+
+    int fd = socket(addr->sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&addr->sa, addr->size) == 0, "%s",
+          strerror(errno));
+    CHECK(recv(fd, bytes, 1, 0) == 1, "%s", strerror(errno));
+    atomic_store(&looks->greeted, true);
+    looks_until(&looks->may_answer);
+    CHECK(send(fd, pattern_at(0, 0), 1, 0) == 1, "%s", strerror(errno));
+    /* Until it is there, whoever receives what loopback hands on. */
+    nanosleep(&(struct timespec){.tv_nsec = 20 * NS_PER_MS}, NULL);
+    atomic_store(&looks->answered, true);
+    while (recv(fd, bytes, sizeof(bytes), 0) > 0)
+        ;
+    close(fd);
+    return NULL;
+}
+
+static const struct role looks = {.begin = behind_greet, .eof = role_finish};
+
+static void looks_alone(struct world *world)
+{
+    struct lane lane = {0};
+    struct looks at = {0};
+    struct addr addr;
+    struct lab_error err = {""};
+    pthread_t peer;
+
+    lane_open(&lane, world);
+    world_address(world, "looks", &addr);
+    CHECK(lane_listen(&lane, 0, &addr, &at.addr, &err) == 0, "%s", err.text);
+    CHECK(pthread_create(&peer, NULL, looks_peer, &at) == 0, "no thread");
+    while (!atomic_load(&at.greeted))
+        CHECK(lane_poll(&lane, clock_ns() + SHORT_NS) >= 0, "poll");
+    atomic_store(&at.may_answer, true);
+    looks_until(&at.answered);
+    struct end *end = lane.ends;
+    for (unsigned i = 0; end->received_bytes == 0; i++) {
+        CHECK(i < LOOKS_MOST, "%u looks, each with something to send, found nothing", i);
+        end_send_bytes(end, 1);
+        CHECK(lane_poll(&lane, 0) >= 0, "poll");
+    }
+    end_finish(end);
+    lane_run(&lane);
+    pthread_join(peer, NULL);
+    lane_close(&lane);
+}
+
 /*
  * A UNIX socket whose backlog is full makes who connects wait, and no event tells when there is
  * room. Some of those that wait are given up, one comes late, and all others get in.
@@ -683,6 +749,12 @@ const struct body bodies_instance[] = {
      .skip = skip_foreign_peer,
      .alone = behind_alone,
      .flows = {{.client = &pass_on, .server = &behind, .count = 1}}},
+    {.name = "looks",
+     .calm = true,
+     .families = FAMILY_ALL,
+     .skip = skip_foreign_peer,
+     .alone = looks_alone,
+     .flows = {{.client = &pass_on, .server = &looks, .count = 1}}},
     {.name = "full-backlog",
      .families = FAMILY_UNIX,
      .skip = skip_foreign_peer,
