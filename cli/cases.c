@@ -612,6 +612,8 @@ static int cases_combination(struct cases_plan *plan, const size_t *at)
     int r = draft_begin(&draft, workload->text, workload->context, plan->err);
     if (r != CLI_OK)
         return r;
+    draft.client_elsewhere = plan->options->client_via.count > 0;
+    draft.server_elsewhere = plan->options->server_via[0] != '\0';
     for (size_t i = 0; i < axes->count && r == CLI_OK; i++)
         r = cases_set(plan, &draft, &axes->list[i], &axes->list[i].values[at[i]]);
     if (r == CLI_OK) {

@@ -224,7 +224,8 @@ int draft_check(struct draft *draft, struct lab_error *err)
                  draft->server_only);
         return CLI_USAGE;
     }
-    return preflight_host(&draft->options, err);
+    bool serves = draft->options.server[0] == '\0' && !draft->server_elsewhere;
+    return preflight_host(draft->client_elsewhere && !serves ? "" : draft->options.cc, err);
 }
 
 /* --- words for the children --- */
@@ -628,8 +629,8 @@ static int draft_sockets(const struct draft *draft, const struct draft_engine *c
         .options = &draft->options,
         .load = &draft->load,
         .kind = link->kind,
-        .client = !client->caps.user_stack,
-        .server = !there && !server->caps.user_stack,
+        .client = !draft->client_elsewhere && !client->caps.user_stack,
+        .server = !there && !draft->server_elsewhere && !server->caps.user_stack,
         .server_workers = draft->serve.workers,
     };
 

@@ -19,6 +19,7 @@ struct draft {
     void *client_options, *server_options; /* owned */
     struct link link;                      /* as asked for; kind NULL: each engine's own default */
     bool duration_given, warmup_given;
+    bool client_elsewhere, server_elsewhere; /* started by a command of the user's (--client-via) */
     const char *server_only; /* an option that only the server knows and that was given, or NULL */
 };
 

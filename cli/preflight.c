@@ -173,10 +173,10 @@ static int preflight_cc(const char *name, struct lab_error *err)
     return CLI_USAGE;
 }
 
-int preflight_host(const struct case_options *options, struct lab_error *err)
+int preflight_host(const char *cc, struct lab_error *err)
 {
     preflight_raise_fds();
-    return options->cc[0] != '\0' ? preflight_cc(options->cc, err) : CLI_OK;
+    return cc[0] != '\0' ? preflight_cc(cc, err) : CLI_OK;
 }
 
 int preflight_sockets(const struct preflight_sockets *sockets, struct lab_error *err)

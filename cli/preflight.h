@@ -12,8 +12,9 @@
 #include "run/run.h"
 
 /* Raises the soft limit of file descriptors to the hard one, for this process and those that it
- * starts; refuses a congestion control that there is not. CLI_OK or CLI_USAGE. */
-int preflight_host(const struct case_options *options, struct lab_error *err);
+ * starts; refuses a congestion control that there is not ("": none is asked for). CLI_OK or
+ * CLI_USAGE. */
+int preflight_host(const char *cc, struct lab_error *err);
 
 /* What a case asks of this host's sockets. */
 struct preflight_sockets {

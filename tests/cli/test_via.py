@@ -64,6 +64,20 @@ class Namespaces(LabCase):
         self.assertEqual(trial["errors"], 0)
         self.assertGreater(trial["ops"], 0)
 
+    def test_this_hosts_ports_bind_nobody_elsewhere(self):
+        # A hundred thousand ports in TIME_WAIT: not here.
+        rate = ["--reconnect", "-c", "1", "--rate", "1M", "-d", "100ms", "--warmup", "0", "-r", "1"]
+        result = self.lab("run", "echo", "-e", "epoll", *rate)
+        self.assertEqual(result.returncode, 2)
+        self.assert_says(result.stderr, "--local-addrs")
+        result = self.lab(
+            "run", "echo", "-e", "epoll", *rate, "--timeout", "100ms", "--listen", "10.77.0.2:0",
+            "--server-via", f"ip netns exec {self.far}",
+            "--client-via", f"ip netns exec {self.near}",
+        )  # fmt: skip
+        self.assertIn(result.returncode, (0, 1), result.stderr)
+        self.assert_says(result.stdout, "epoll")
+
     def test_the_wrong_place_is_a_sentence(self):
         result = self.lab(
             "run", "echo", *SHORT, "-e", "epoll", "--listen", "10.77.0.9:0",
