@@ -92,7 +92,7 @@ const struct option_def case_options[] = {
 static int set_label(void *options, const char *value, struct lab_error *err)
 {
     struct run_options *run = options;
-    const char *equals = value == NULL ? NULL : strchr(value, '=');
+    const char *equals = strchr(value, '=');
     char name[64];
 
     if (equals == NULL || equals == value)
@@ -116,8 +116,7 @@ static int set_client_via(void *options, const char *value, struct lab_error *er
 {
     struct run_options *run = options;
 
-    if (value == NULL || value[0] == '\0')
-        return lab_fail(err, EINVAL, "--client-via takes a command: --client-via 'ssh host-b'");
+    (void)err;
     run_list_add(&run->client_via, "", value);
     return 0;
 }
@@ -126,8 +125,7 @@ static int set_section(void *options, const char *value, struct lab_error *err)
 {
     struct run_options *run = options;
 
-    if (value == NULL || value[0] == '\0')
-        return lab_fail(err, EINVAL, "--section takes the name of a section of the job file");
+    (void)err;
     run_list_add(&run->sections, value, "");
     return 0;
 }

@@ -14,7 +14,7 @@
 static int set_link(void *options, const char *value, struct lab_error *err)
 {
     struct side_options *side = options;
-    if (value == NULL || strlen(value) >= sizeof(side->link))
+    if (strlen(value) >= sizeof(side->link))
         return lab_fail(err, EINVAL, "--link takes one link, KIND[:key=value,...]");
     strcpy(side->link, value);
     return 0;

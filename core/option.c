@@ -258,6 +258,11 @@ int option_set(const struct option_def *def, void *options, const char *value, c
     int result;
 
     snprintf(what, sizeof(what), "%s%s", context != NULL ? context : "", def->name);
+    bool text = def->type == OPTION_TEXT || def->type == OPTION_CUSTOM;
+    /* Else "" would pass for an option that was not given, and something else be measured. */
+    if (text && value != NULL && value[0] == '\0')
+        return lab_fail(err, EINVAL, "%s: the value is empty; it takes %s, or leave it out", what,
+                        takes_format(def, takes, sizeof(takes)));
     if (def->type == OPTION_CUSTOM) {
         if (value == NULL)
             return lab_fail(err, EINVAL, "%s needs a value: %s", what,

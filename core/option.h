@@ -53,8 +53,8 @@ struct option_def {
 void option_defaults(const struct option_def *table, void *options);
 
 /* Parses value (NULL: given without one) into the field. `context` goes before the option's name
- * in errors: "--", "epoll: " ... -EINVAL with a sentence that names the option and what it takes.
- */
+ * in errors: "--", "epoll: " ... -EINVAL with a sentence that names the option and what it takes;
+ * also for a TEXT or CUSTOM that is given "", which would look like one that was not given. */
 int option_set(const struct option_def *def, void *options, const char *value, const char *context,
                struct lab_error *err);
 

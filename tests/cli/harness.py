@@ -139,8 +139,10 @@ class LabCase(unittest.TestCase):
         return found.group(1)
 
     def serve(self, *words, workload="echo", listen="127.0.0.1:0", **options):
-        """Starts `lab serve`, waits until it listens: (process, address)."""
-        process = self.start("serve", workload, "--listen", listen, *words, **options)
+        """Starts `lab serve`, waits until it listens: (process, address). listen None: where the
+        link says."""
+        where = () if listen is None else ("--listen", listen)
+        process = self.start("serve", workload, *where, *words, **options)
         return process, self.address_of(process, "lab serve")
 
     def finish(self, process, signal_number=None, timeout_s=TIMEOUT_S):

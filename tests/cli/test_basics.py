@@ -120,6 +120,28 @@ class Unknown(LabCase):
             with self.subTest(words=words):
                 self.assert_refused("run", "echo", *words, says=named)
 
+    def test_an_empty_value_is_not_one_that_was_not_given(self):
+        """A variable of the shell that is not set makes these."""
+        for name in (
+            "server", "json", "cc", "listen", "reference", "client-cpus", "server-cpus",
+            "server-via", "client-via", "section", "label", "server-engine",
+        ):  # fmt: skip
+            with self.subTest(name=name):
+                self.assert_refused(
+                    "run", "echo", "-e", "epoll", f"--{name}", "",
+                    says=f"--{name}: the value is empty",
+                )  # fmt: skip
+        for words, says in (
+            (("run", "echo", ""), "server: the value is empty; it takes HOST:PORT"),
+            (("run", "echo", "--cc", ","), "--cc: the value is empty; it takes NAME"),
+            (("run", "echo", "--link", "veth:device="), "veth: device: the value is empty"),
+            (("run", "echo", "-e", "fault:over="), "fault: over: the value is empty"),
+            (("serve", "echo", "--listen", ""), "--listen: the value is empty"),
+            (("serve", "echo", "--link", ""), "--link: the value is empty"),
+        ):
+            with self.subTest(words=words):
+                self.assert_refused(*words, says=says)
+
     def test_a_server_that_is_there_is_neither_started_nor_pinned(self):
         for words in (
             ("--server-via", "env X=1"), ("--server-cpus", "0"), ("--server-engine", "epoll"),

@@ -134,7 +134,7 @@ class Strangers(DpdkCase):
         self.there = ("-e", "dpdk", "--link", f"memif:device={self.name}")
 
     def check(self, server, stranger, uid):
-        process, address = self.serve(*self.there, listen="", **server)
+        process, address = self.serve(*self.there, listen=None, **server)
         words = ("run", "echo", "-q", "-r", "1", *self.there, "--server", address, "-n", "100")
         refused = self.lab(*words, "-c", "1", **stranger)
         self.assert_exit(refused, EXIT_FAILED)
@@ -249,7 +249,7 @@ class Chatter(DpdkCase):
         """A client that was turned away tries again, and then there is nobody any more."""
         name = f"@lab-test-{os.getpid()}"
         link = f"memif:device={name}"
-        server, address = self.serve("-e", "dpdk", "--link", link, listen="")
+        server, address = self.serve("-e", "dpdk", "--link", link, listen=None)
         there = ("--link", link, "--server", address, "-r", "1")
         first = self.start("run", "echo", "-q", "-e", "dpdk", *there, "-d", "1m")
         self.wait_until(lambda: self.connected_to(name), "the first client has not connected")
@@ -271,7 +271,7 @@ class Hangups(DpdkCase):
         super().setUp()
         self.name = f"@lab-test-{os.getpid()}"
         self.there = ("--link", f"memif:device={self.name}")
-        self.server, self.address = self.serve("-e", "dpdk", *self.there, listen="")
+        self.server, self.address = self.serve("-e", "dpdk", *self.there, listen=None)
 
     def run_at_it(self, *words):
         return ("run", "echo", "-q", "-r", "1", "-e", "dpdk", *self.there, "--server",

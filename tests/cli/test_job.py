@@ -75,6 +75,9 @@ class Job(LabCase):
             ("[global]\nreference = epol\n[a]\nengine = epoll\n", ("my.job:2", "epol")),
             ("[global]\nclient-via = ' \n[a]\n", ("my.job:2", "a quote is left open")),
             ("[a]\nserver = 127.0.0.1:1\n", ("my.job:2", "nothing listens there")),
+            ("[a]\nserver =\n", ("my.job:2: server: the value is empty",)),
+            ("[a]\ncc = reno,\n", ("my.job:2: cc: the value is empty",)),
+            ("[global]\n\njson =\n[a]\n", ("my.job:3: json: the value is empty",)),
             ("", ("my.job", "no case")),
         ):
             with self.subTest(text=text):

@@ -131,7 +131,6 @@ ParameterizedTestParameters(option, sets)
         {"nodelay", "no", "no"},
         {"nodelay", "off", "no"},
         {"arrival", "constant", "constant"},
-        {"eal", "", ""},
         {"eal", "-m 128 --vdev=a,b", "-m 128 --vdev=a,b"},
     };
     return cr_make_param_array(struct set, rows, sizeof(rows) / sizeof(rows[0]));
@@ -177,6 +176,8 @@ ParameterizedTestParameters(option, refuses)
         {"arrival", "uniform", "epoll: arrival: 'uniform' is not one of constant, poisson"},
         {"label", "x", "label: 'x' is not K=V"},
         {"label", "-", "epoll: label needs a value: K=V"},
+        {"label", "", "epoll: label: the value is empty; it takes K=V"},
+        {"eal", "", "epoll: eal: the value is empty; it takes some text, or leave it out"},
     };
     return cr_make_param_array(struct refused, rows, sizeof(rows) / sizeof(rows[0]));
 }
@@ -274,7 +275,6 @@ ParameterizedTestParameters(option, lists)
         {"arrival=poisson,size=64", ""},
         {"eal=-m 1\\,b=c\\\\d,bufs=2", "bufs=2,eal=-m 1\\,b=c\\\\d"},
         {"eal=\\x", "eal=\\\\x"},
-        {"eal=", "eal="},
         {"eal==", "eal=="},
         {"label=a=b,label=c=d", ""},
     };
@@ -304,7 +304,7 @@ ParameterizedTestParameters(option, bad_lists)
         {"=1", "without a name"},       {"spni", "did you mean 'spin'?"},
         {"bufs", "needs a value"},      {"bufs=", "no value"},
         {"bufs=1=2", "not understood"}, {"bufs=1 ,zc", "not understood"},
-        {" bufs=1", "unknown option"},
+        {" bufs=1", "unknown option"},  {"eal=", "the value is empty"},
     };
     return cr_make_param_array(struct list, rows, sizeof(rows) / sizeof(rows[0]));
 }
