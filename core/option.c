@@ -255,6 +255,7 @@ int option_set(const struct option_def *def, void *options, const char *value, c
 {
     struct option_value parsed = {0};
     char what[WHAT_MAX], takes[256];
+    struct lab_error why;
     int result;
 
     snprintf(what, sizeof(what), "%s%s", context != NULL ? context : "", def->name);
@@ -270,6 +271,8 @@ int option_set(const struct option_def *def, void *options, const char *value, c
         return def->set(options, value, err);
     }
     result = value_read(def, value, what, &parsed, err);
+    if (result == 0 && def->check != NULL && def->check(parsed.text, &why) < 0)
+        result = lab_fail(err, EINVAL, "%s: %s", what, why.text);
     if (result < 0)
         return result;
     /* The two ends of OPTION_TIME_OPT, off and always, are outside of any range. */

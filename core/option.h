@@ -41,6 +41,9 @@ struct option_def {
     const char *argument;       /* N, SIZE, TIME ... in help; NULL = from the type */
     const char *help;           /* one sentence, lower case, no full stop; %s-free */
     int (*set)(void *options, const char *value, struct lab_error *err); /* OPTION_CUSTOM */
+    /* Of an OPTION_TEXT with a grammar of its own, NULL of others: 0, or -EINVAL with what is wrong
+     * with the value, to which the option's name is added. What this host lacks is no mistake. */
+    int (*check)(const char *value, struct lab_error *err);
     const char *group; /* heading in --help, or NULL */
     /* Of all that hold a number: a word for 0, which then is outside of min and max (auto). */
     const char *zero;

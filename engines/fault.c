@@ -322,6 +322,16 @@ static void fault_close(struct engine *engine)
 
 /* --- what it offers --- */
 
+/* An engine that is not built in is named rightly all the same: fault_probe says so. */
+static int fault_check_over(const char *value, struct lab_error *err)
+{
+    struct engine_spec spec = {0};
+    int r = engine_spec_parse_inner(value, &spec, err);
+
+    engine_spec_free(&spec);
+    return r == -ENOSYS ? 0 : r;
+}
+
 #define FIELD(name) offsetof(struct fault_options, name)
 
 static const struct option_def fault_options[] = {
@@ -330,6 +340,7 @@ static const struct option_def fault_options[] = {
      .offset = FIELD(over),
      .fallback = "epoll",
      .argument = "SPEC",
+     .check = fault_check_over,
      .help = "the engine below, with + for its colon and commas: io_uring+spin+bufs=4"},
     {.name = "seed",
      .type = OPTION_COUNT,

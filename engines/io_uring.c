@@ -406,6 +406,7 @@ static const struct option_def uring_option_table[] = {
      .type = OPTION_TEXT,
      .offset = FIELD(without),
      .argument = "NAME+NAME",
+     .check = uring_check_without,
      .help = "do as on a kernel that lacks: defertaskrun, multishot, bufring, bundles, extarg, "
              "skip"},
     {0},

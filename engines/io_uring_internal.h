@@ -60,6 +60,9 @@ struct uring_options {
     char without[OPTION_TEXT_MAX]; /* features by name, joined by '+' */
 };
 
+/* -EINVAL with a sentence if the text is no such list of features. */
+int uring_check_without(const char *text, struct lab_error *err);
+
 struct uring_ring {
     struct io_uring io;
     unsigned features;              /* enum uring_feature: in use */

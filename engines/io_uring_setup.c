@@ -34,6 +34,22 @@ static const struct {
 };
 #define URING_OMISSIBLE (sizeof(uring_omissible) / sizeof(uring_omissible[0]))
 
+static int uring_unknown_feature(const char *text, size_t length, struct lab_error *err)
+{
+    const char *names[URING_OMISSIBLE + 1];
+    char known[OPTION_TEXT_MAX] = "", name[64], near[PARSE_MEANT_MAX];
+
+    for (unsigned i = 0; i < URING_OMISSIBLE; i++) {
+        names[i] = uring_omissible[i].name;
+        strncat(known, i == 0 ? "" : ", ", sizeof(known) - strlen(known) - 1);
+        strncat(known, names[i], sizeof(known) - strlen(known) - 1);
+    }
+    names[URING_OMISSIBLE] = NULL;
+    snprintf(name, sizeof(name), "%.*s", (int)length, text);
+    return lab_fail(err, EINVAL, "'%s' is none of %s (several are joined by '+')%s", name, known,
+                    parse_meant(name, names, near));
+}
+
 /* `name+name`, into features. */
 static int uring_parse_without(const char *text, unsigned *without, struct lab_error *err)
 {
@@ -45,17 +61,8 @@ static int uring_parse_without(const char *text, unsigned *without, struct lab_e
         while (i < URING_OMISSIBLE && (strlen(uring_omissible[i].name) != length ||
                                        memcmp(uring_omissible[i].name, text, length) != 0))
             i++;
-        if (i == URING_OMISSIBLE) {
-            char known[OPTION_TEXT_MAX] = "";
-            for (i = 0; i < URING_OMISSIBLE; i++) {
-                strncat(known, i == 0 ? "" : ", ", sizeof(known) - strlen(known) - 1);
-                strncat(known, uring_omissible[i].name, sizeof(known) - strlen(known) - 1);
-            }
-            return lab_fail(err, EINVAL,
-                            "io_uring: without=%s: '%.*s' is none of %s (several are joined by "
-                            "'+')",
-                            text, (int)length, text, known);
-        }
+        if (i == URING_OMISSIBLE)
+            return uring_unknown_feature(text, length, err);
         features |= uring_omissible[i].features;
         text += length;
         if (*text == '+')
@@ -63,6 +70,13 @@ static int uring_parse_without(const char *text, unsigned *without, struct lab_e
     }
     *without = features;
     return 0;
+}
+
+int uring_check_without(const char *text, struct lab_error *err)
+{
+    unsigned features;
+
+    return uring_parse_without(text, &features, err);
 }
 
 /* --- making one --- */

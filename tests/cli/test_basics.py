@@ -104,6 +104,24 @@ class Unknown(LabCase):
     def test_unknown_engine_option_gets_a_suggestion(self):
         self.assert_refused("run", "echo", "-e", "epoll:spni", says=("spni", "spin"))
 
+    def test_a_text_of_an_engine_is_read_before_it_is_asked_whether_it_can_run(self):
+        built = {
+            line.split()[0]
+            for line in self.lab("engines").stdout.splitlines()
+            if line and "not built in" not in line
+        }
+        for engine, spec, says in (
+            ("io_uring", "io_uring:without=skp", ("'skp' is none of", "did you mean 'skip'")),
+            ("fault", "fault:over=xyz", ("unknown engine 'xyz'", "known: ")),
+            ("fault", "fault:over=epoll+spni", ("spni", "did you mean 'spin'")),
+        ):
+            if engine not in built:
+                continue
+            with self.subTest(spec=spec):
+                self.assert_refused("run", "echo", "-e", spec, says=says)
+                self.assert_refused("run", "echo", "-e", spec, "--skip-unavailable", says=says)
+                self.assert_refused("serve", "echo", "-e", spec, "-l", "0", says=says)
+
     def test_values_that_mean_nothing(self):
         for words, named in (
             (("--duration", "soon"), "--duration"),

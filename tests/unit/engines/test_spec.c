@@ -60,6 +60,24 @@ Test(spec, what_is_unknown_gets_a_suggestion)
     refuses("a-name-that-is-much-longer-than-that-of-any-engine-there-will-ever-be", "unknown");
 }
 
+Test(spec, a_text_with_a_grammar_of_its_own_is_read_at_once)
+{
+    if (engine_find("fault") != NULL) {
+        refuses("fault:over=xyz", "fault: over: unknown engine 'xyz'");
+        refuses("fault:over=epol", "did you mean 'epoll'?");
+        refuses("fault:over=epoll+spni", "did you mean 'spin'?");
+        refuses("fault:over=fault", "cannot be wrapped");
+        /* Whether it was built in is another question. */
+        parses("fault:over=dpdk", "fault:over=dpdk");
+    }
+    if (engine_find("io_uring")->absent == NULL) {
+        parses("io_uring:without=skip+extarg", "io_uring:without=skip+extarg");
+        refuses("io_uring:without=foo", "io_uring: without: 'foo' is none of defertaskrun, ");
+        refuses("io_uring:without=skip+bufrings", "did you mean 'bufring'?");
+        refuses("io_uring:without=skip++extarg", "without: '' is none of");
+    }
+}
+
 Test(spec, every_engine_of_the_registry_is_found_and_described)
 {
     for (unsigned i = 0; engine_registry[i] != NULL; i++) {
