@@ -174,7 +174,8 @@ static int serve_start(struct serve_side *serve, const struct server_workload *w
     };
     int exit_code = CLI_USAGE;
     config.workload_options = workload_options;
-    if (args_fill(args, targets, 4, workload->name, &err) < 0) {
+    if (args_fill(args, targets, 4, workload->name, &err) < 0 ||
+        (workload->check != NULL && workload->check(workload_options, &err) < 0)) {
         exit_code = side_fail(&serve->side, CLI_USAGE, err.text);
         goto out;
     }

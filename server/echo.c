@@ -3,6 +3,8 @@
  * what comes is discarded and acknowledged; or one answer and closed, as the servers of
  * `one connection a request` benchmarks do.
  */
+#include <errno.h>
+
 #include "proto/echo.h"
 #include "server/serve.h"
 
@@ -57,6 +59,22 @@ static const struct option_def echo_options[] = {
     {0},
 };
 
+/* What closes counts answered bytes, and of a stream none are. */
+static int echo_check(const void *options, struct lab_error *err)
+{
+    const struct echo_serve_options *echo = options;
+    const char *closes = echo->close_after_reply       ? "--close-after-reply"
+                         : echo->close == CLOSE_SERVER ? "--close server"
+                                                       : NULL;
+
+    if (!echo->one_way || closes == NULL)
+        return 0;
+    return lab_fail(err, EINVAL,
+                    "--one-way is a stream without answers, after which the server could close: it "
+                    "does not go with %s",
+                    closes);
+}
+
 static uint64_t echo_message_bytes(const void *options)
 {
     const struct echo_serve_options *echo = options;
@@ -92,6 +110,7 @@ const struct server_workload server_echo = {
     .port = 8888,
     .options = echo_options,
     .options_size = sizeof(struct echo_serve_options),
+    .check = echo_check,
     .message_bytes = echo_message_bytes,
     .proto = &echo_server_proto,
     .state_size = sizeof(struct echo_server),

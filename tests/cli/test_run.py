@@ -253,6 +253,16 @@ class Load(RunCase):
         trial, _ = self.trial("--one-way", "--write-size", "64k")
         self.assertEqual(trial["bytes"], trial["ops"] * 65536)
 
+    def test_a_stream_has_no_answer_to_close_after(self):
+        for words in (("--close-after-reply",), ("--server-via", "env", "--close-after-reply")):
+            with self.subTest(words=words):
+                result = self.lab("run", "echo", "-q", *SHORT, "-e", "epoll", "--one-way", *words)
+                self.assert_exit(result, EXIT_USAGE)
+                self.assert_says(
+                    result.stdout + result.stderr,
+                    "--one-way is a stream", "does not go with --close-after-reply",
+                )  # fmt: skip
+
     def test_an_open_loop_beyond_what_can_be(self):
         trial, _ = self.trial("-R", "3M", "--timeout", "200ms", exit_code=EXIT_BAD)
         names = [verdict["name"] for verdict in trial["verdicts"]]

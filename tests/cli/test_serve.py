@@ -320,6 +320,13 @@ class Usage(LabCase):
         self.assert_refused("serve", "echo", "-e", "epol", says=("--engine: ", "epoll"))
         self.assert_refused("serve", "echo", "--rate", "3", says="rate")
 
+    def test_a_stream_has_no_answer_to_close_after(self):
+        for words in (("--close-after-reply",), ("--close", "server")):
+            self.assert_refused(
+                "serve", "echo", "--listen", "0", "--one-way", *words,
+                says=("--one-way is a stream", "does not go with " + " ".join(words)),
+            )  # fmt: skip
+
 
 if __name__ == "__main__":
     main()
