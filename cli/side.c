@@ -152,6 +152,13 @@ int side_prepare(struct side *side, enum link_side role)
     config.cc = side->options.cc[0] != '\0' ? side->options.cc : NULL;
     if (side->spec.ops->probe(&config, &caps, &err) < 0)
         return side_fail(side, CLI_UNAVAILABLE, err.text);
+    if (caps.both_sides && role == LINK_SERVER) {
+        lab_fail(&err, EINVAL,
+                 "the %s engine plays both sides in one process, where no other program reaches a "
+                 "server: take another engine, or measure it with lab run -e %s",
+                 side->spec.ops->name, side->spec.text);
+        return side_fail(side, CLI_USAGE, err.text);
+    }
     side->privileged = caps.privileged;
     if (side->options.cpus[0] != '\0' && child_pin(side->options.cpus, &err) < 0)
         return side_fail(side, CLI_USAGE, err.text);

@@ -320,6 +320,13 @@ class Usage(LabCase):
         self.assert_refused("serve", "echo", "-e", "epol", says=("--engine: ", "epoll"))
         self.assert_refused("serve", "echo", "--rate", "3", says="rate")
 
+    def test_an_engine_whose_two_sides_are_one_process(self):
+        for engine in ("null", "fault:over=null"):
+            self.assert_refused(
+                "serve", "echo", "-e", engine, "--listen", "0",
+                says=("plays both sides in one process", f"lab run -e {engine}"),
+            )  # fmt: skip
+
     def test_a_stream_has_no_answer_to_close_after(self):
         for words in (("--close-after-reply",), ("--close", "server")):
             self.assert_refused(
