@@ -30,7 +30,8 @@ static const struct option_def listen_options[] = {
      .type = OPTION_TEXT,
      .offset = offsetof(struct listen_options, listen),
      .argument = "ADDR",
-     .help = "HOST:PORT, [HOST]:PORT, unix:PATH or unix:@NAME; :PORT is 127.0.0.1 only, "
+     .help = "HOST:PORT, [HOST]:PORT, [HOST%eth0]:PORT, unix:PATH or unix:@NAME; :PORT is "
+             "127.0.0.1 only, "
              "0.0.0.0:PORT all of this host's addresses; default: where the link says (127.0.0.1), "
              "at the workload's port",
      .group = "Server"},

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -11,7 +12,8 @@
 #include <string.h>
 #include <sys/un.h>
 
-#define ACCEPTS "127.0.0.1:8888, [::1]:8888, :8888, localhost:8888, unix:/path or unix:@name"
+#define NO_ADDRESS "is not a numeric address"
+#define ACCEPTS    "127.0.0.1:8888, [::1]:8888, :8888, localhost:8888, unix:/path or unix:@name"
 
 static const char unix_prefix[] = "unix:";
 
@@ -73,34 +75,47 @@ static bool ipv4_read(const char *host, uint16_t port, struct addr *out)
     return true;
 }
 
-/* A scope is a number here: turning fe80::1%eth0's name into one is a system call. */
-static bool ipv6_read(const char *host, uint16_t port, struct addr *out)
+/* What follows the % of fe80::1%eth0 or fe80::1%2; NULL, or what is wrong with it. A number is not
+ * looked up: it may be one of another host. */
+static const char *scope_read(const char *text, uint32_t *scope)
+{
+    unsigned long number;
+
+    if (*text == '\0' || text[strspn(text, "0123456789")] != '\0') {
+        *scope = if_nametoindex(text);
+        return *scope != 0 ? NULL : "has a scope that is no interface here (`ip link` lists them)";
+    }
+    errno = 0;
+    number = strtoul(text, NULL, 10);
+    if (errno != 0 || number > UINT32_MAX)
+        return "has a scope that is no number of an interface";
+    *scope = (uint32_t)number;
+    return number != 0 ? NULL : "has a scope that is no number of an interface";
+}
+
+/* NULL, or what is wrong with it. */
+static const char *ipv6_read(const char *host, uint16_t port, struct addr *out)
 {
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     char number[INET6_ADDRSTRLEN];
     size_t length = strcspn(host, "%");
+    const char *why = NULL;
 
     if (length >= sizeof(number))
-        return false;
+        return NO_ADDRESS;
     memcpy(number, host, length);
     number[length] = '\0';
     if (inet_pton(AF_INET6, number, &in6.sin6_addr) != 1)
-        return false;
-    if (host[length] == '%') {
-        char *end;
-        unsigned long scope;
-
-        if (!isdigit((unsigned char)host[length + 1]))
-            return false;
-        errno = 0;
-        scope = strtoul(host + length + 1, &end, 10);
-        if (*end != '\0' || errno != 0 || scope > UINT32_MAX)
-            return false;
-        in6.sin6_scope_id = (uint32_t)scope;
-    }
+        return NO_ADDRESS;
+    if (host[length] == '%')
+        why = scope_read(host + length + 1, &in6.sin6_scope_id);
+    else if (IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr))
+        why = "is link-local: say on which interface, as in [fe80::1%eth0]:8888";
+    if (why != NULL)
+        return why;
     *out = (struct addr){.size = sizeof(in6)};
     memcpy(&out->sa, &in6, sizeof(in6));
-    return true;
+    return NULL;
 }
 
 /* Where the host and port of text are: host is copied, port is NULL if there is none. */
@@ -135,9 +150,9 @@ int addr_parse(const char *text, uint16_t port_default, const char *what, struct
                struct lab_error *err)
 {
     char host[ADDR_TEXT_MAX];
-    const char *port_text;
+    const char *port_text, *why;
     uint16_t port = port_default;
-    bool bracketed, ok;
+    bool bracketed;
 
     if (strncmp(text, unix_prefix, sizeof(unix_prefix) - 1) == 0)
         return unix_read(text, text + sizeof(unix_prefix) - 1, what, out, err);
@@ -158,10 +173,10 @@ int addr_parse(const char *text, uint16_t port_default, const char *what, struct
     if (port_text == NULL && port_default == 0)
         return addr_fail(what, text, "names no port", err);
     if (bracketed || strchr(host, ':') != NULL)
-        ok = ipv6_read(host, port, out);
+        why = ipv6_read(host, port, out);
     else
-        ok = ipv4_read(host, port, out);
-    return ok ? 0 : addr_fail(what, text, "is not a numeric address", err);
+        why = ipv4_read(host, port, out) ? NULL : NO_ADDRESS;
+    return why == NULL ? 0 : addr_fail(what, text, why, err);
 }
 
 static void unix_format(const struct addr *addr, char *out)

@@ -1,7 +1,7 @@
 /*
  * Addresses as people write them: `127.0.0.1:8888`, `[::1]:8888`, `:8888` (all of loopback's
- * IPv4: 127.0.0.1), `localhost:8888`, `unix:/path`, `unix:@abstract`. No name look-up happens
- * here: names are resolved at the edge, see run/resolve.h.
+ * IPv4: 127.0.0.1), `localhost:8888`, `unix:/path`, `unix:@abstract`. An IPv6 address may have a
+ * scope, `[fe80::1%eth0]:8888` or its number. No name of a host is looked up here.
  */
 #ifndef LAB_CORE_ADDR_H
 #define LAB_CORE_ADDR_H

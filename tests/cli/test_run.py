@@ -345,6 +345,27 @@ class Servers(RunCase):
             port = address.rpartition(":")[2]
             self.short("-q", "--server", f"localhost:{port}", "-e", "epoll")
 
+    def test_over_link_local_ipv6(self):
+        """An address that means something together with an interface only."""
+        found = subprocess.run(
+            ["ip", "-6", "-o", "addr", "show", "scope", "link"],
+            capture_output=True, text=True, check=False,
+        ).stdout.split()  # fmt: skip
+        if len(found) < 4:
+            self.skipTest("this host has no link-local address")
+        name, host = found[1], found[3].split("/")[0]
+        _, address = self.serve("-e", "epoll", listen=f"[{host}%{name}]:0")
+        for at in (address, f"[{host}%{name}]:{address.rpartition(':')[2]}"):
+            with self.subTest(address=at):
+                document = self.run_json("echo", at, "-q", "-e", "epoll", *SHORT)
+                self.assertGreater(document["cases"][0]["trials"][0]["ops"], 0)
+        for at, says in (
+            (f"[{host}%none]:9", "has a scope that is no interface here"),
+            (f"[{host}]:9", "is link-local: say on which interface"),
+        ):
+            self.assert_refused("run", "echo", at, says=says)
+            self.assert_refused("serve", "echo", "--listen", at, says=says)
+
     def test_a_server_that_answers_once_and_closes(self):
         with server("once") as address:
             document = self.run_json(

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -67,6 +68,30 @@ ParameterizedTest(struct good *row, addr, reads_and_writes)
     cr_assert_arr_eq(&again.sa, &addr.sa, addr.size);
 }
 
+Test(addr, a_scope_may_be_the_name_of_an_interface)
+{
+    const struct sockaddr_in6 *in6;
+    unsigned index = if_nametoindex("lo");
+    char text[ADDR_TEXT_MAX], expected[ADDR_TEXT_MAX];
+    struct addr addr;
+
+    if (index == 0)
+        cr_skip("there is no lo here");
+    in6 = (const struct sockaddr_in6 *)&addr.sa;
+    snprintf(expected, sizeof(expected), "[fe80::1%%%u]:80", index);
+    cr_assert_eq(addr_parse("[fe80::1%lo]:80", 0, "--server", &addr, NULL), 0);
+    cr_assert_eq(in6->sin6_scope_id, index);
+    cr_assert_str_eq(addr_format(&addr, text), expected);
+    cr_assert_eq(addr_parse("fe80::1%lo", 80, "--server", &addr, NULL), 0);
+    cr_assert_str_eq(addr_format(&addr, text), expected);
+    /* The longest there is fits. */
+    cr_assert_eq(addr_parse("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535", 0,
+                            "--server", &addr, NULL),
+                 0);
+    cr_assert_str_eq(addr_format(&addr, text),
+                     "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535");
+}
+
 struct bad {
     char text[200];
     uint16_t port_default;
@@ -97,10 +122,16 @@ ParameterizedTestParameters(addr, refuses)
         {"[127.0.0.1]:80", 0, "not a numeric address"},
         {"[]:80", 0, "not a numeric address"},
         {":::80", 80, "not a numeric address"},
-        {"[fe80::1%]:80", 0, "not a numeric address"},
-        {"[fe80::1%eth0]:80", 0, "not a numeric address"},
-        {"[fe80::1%4294967296]:80", 0, "not a numeric address"},
-        {"[fe80::1%-1]:80", 0, "not a numeric address"},
+        {"[fe80::1%]:80", 0, "a scope that is no interface"},
+        {"[fe80::1%no-such-one]:80", 0, "a scope that is no interface"},
+        {"[fe80::1%a-name-that-no-interface-can-have]:80", 0, "a scope that is no interface"},
+        {"[fe80::1%4294967296]:80", 0, "a scope that is no number"},
+        {"[fe80::1%0]:80", 0, "a scope that is no number"},
+        {"[fe80::1]:80", 0, "is link-local: say on which interface"},
+        {"[fe80::1%99999999999999999999999]:80", 0, "a scope that is no number"},
+        {"[fe80::1%-1]:80", 0, "a scope that is no interface"},
+        {"[fe80::g%lo]:80", 0, "not a numeric address"},
+        {"127.0.0.1%lo:80", 0, "not a numeric address"},
         {"unix:", 0, "no path"},
         {"unix:@", 0, "no path"},
     };
