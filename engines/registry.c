@@ -90,11 +90,14 @@ int engine_takes_link(const struct engine_ops *ops, const struct link_kind *kind
 #define FIELD(name) offsetof(struct engine_common, name)
 
 const struct option_def engine_common_options[] = {
+    /* No connection may keep more than half of them: of two, one is left for all the others. */
     {.name = "bufs",
      .type = OPTION_COUNT,
      .offset = FIELD(bufs),
+     .min = 2,
      .max = 1 << 20,
-     .help = "receive buffers of an instance; 0: the engine's choice"},
+     .zero = "0",
+     .help = "receive buffers of an instance, 2 or more; 0: the engine's choice"},
     {.name = "sndbuf",
      .type = OPTION_SIZE,
      .offset = FIELD(sndbuf),

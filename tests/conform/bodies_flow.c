@@ -634,6 +634,11 @@ const struct body bodies_flow[] = {
      .options = "bufs=8",
      .size = 4 << 20,
      .flows = {{.client = &out, .server = &quota_one, .count = 1}, BESIDE}},
+    /* The fewest that an engine takes: who keeps what it gets leaves the others one. */
+    {.name = "loan-quota-fewest-bufs",
+     .options = "bufs=2",
+     .size = 1 << 20,
+     .flows = {{.client = &out, .server = &quota_one, .count = 1}, BESIDE}},
     {.name = "starved-and-closed",
      .options = "bufs=2",
      .calm = true,

@@ -55,6 +55,7 @@ Test(spec, what_is_unknown_gets_a_suggestion)
     refuses("epoll:spin=5", "spin");
     refuses("epoll:bufs=-1", "bufs");
     refuses("epoll:bufs=many", "bufs");
+    refuses("epoll:bufs=1", "epoll: bufs: 1 is too small; it takes 2 to");
     refuses("epoll:loan=0", "loan");
     refuses("blocking:spin", "spin");
     refuses("a-name-that-is-much-longer-than-that-of-any-engine-there-will-ever-be", "unknown");
