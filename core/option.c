@@ -382,11 +382,27 @@ static const char *item_read(const char *at, char *item, char **value)
     return at;
 }
 
+/* Takes note of a row that a list has set; true if it had been set by the same list already. */
+static bool seen_before(const struct option_def *seen[NAMES_MAX], unsigned *count,
+                        const struct option_def *def)
+{
+    if (def->type == OPTION_CUSTOM) /* set() may well be called several times */
+        return false;
+    for (unsigned i = 0; i < *count; i++)
+        if (seen[i] == def)
+            return true;
+    if (*count < NAMES_MAX)
+        seen[(*count)++] = def;
+    return false;
+}
+
 int option_parse_list(const struct option_def *const *tables, void *options, const char *text,
                       const char *context, struct lab_error *err)
 {
+    const struct option_def *seen[NAMES_MAX];
     char item[ITEM_TEXT_MAX], *value;
     const char *at = text;
+    unsigned seen_count = 0;
 
     if (text == NULL || *text == '\0')
         return 0;
@@ -404,6 +420,9 @@ int option_parse_list(const struct option_def *const *tables, void *options, con
             def = option_find(tables[i], item);
         if (def == NULL)
             return option_unknown(tables, item, context, err);
+        if (seen_before(seen, &seen_count, def))
+            return lab_fail(err, EINVAL, "%s%s is given twice in '%.120s': leave one of them out",
+                            context, def->name, text);
         result = option_set(def, options, value, context, err);
         if (result < 0)
             return result;

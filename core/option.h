@@ -71,8 +71,8 @@ int option_unknown(const struct option_def *const *tables, const char *name, con
 
 /* `key[=value],key...`, as after the colon of an engine spec. tables: NULL-terminated list of
  * tables, all with fields in the same struct. text may be NULL or "". A comma inside a value is
- * written `\,` and a backslash `\\`. Of one that is given twice the last holds. What came before an
- * error is stored. */
+ * written `\,` and a backslash `\\`. One that is given twice is an error, unless it is
+ * OPTION_CUSTOM. What came before an error is stored. */
 int option_parse_list(const struct option_def *const *tables, void *options, const char *text,
                       const char *context, struct lab_error *err);
 

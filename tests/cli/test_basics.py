@@ -104,6 +104,14 @@ class Unknown(LabCase):
     def test_unknown_engine_option_gets_a_suggestion(self):
         self.assert_refused("run", "echo", "-e", "epoll:spni", says=("spni", "spin"))
 
+    def test_an_option_is_given_once(self):
+        for words, says in (
+            (("-e", "epoll:bufs=4,bufs=5"), "epoll: bufs is given twice in 'bufs=4,bufs=5'"),
+            (("--link", "veth:mtu=1500,mtu=9000"), "veth: mtu is given twice"),
+        ):
+            with self.subTest(words=words):
+                self.assert_refused("run", "echo", *words, says=says)
+
     def test_a_text_of_an_engine_is_read_before_it_is_asked_whether_it_can_run(self):
         built = {
             line.split()[0]

@@ -270,7 +270,6 @@ ParameterizedTestParameters(option, lists)
         {"", ""},
         {"spin", "spin"},
         {"spin=50us,bufs=4", "bufs=4,spin=50us"},
-        {"bufs=4,spin,spin=20us", "bufs=4,spin=20us"},
         {"busy-poll=50us,zc,nodelay=no", "busy_poll=50us,zc,nodelay=no"},
         {"arrival=poisson,size=64", ""},
         {"eal=-m 1\\,b=c\\\\d,bufs=2", "bufs=2,eal=-m 1\\,b=c\\\\d"},
@@ -299,12 +298,21 @@ ParameterizedTest(struct list *row, option, lists)
 ParameterizedTestParameters(option, bad_lists)
 {
     static struct list rows[] = {
-        {",", "without a name"},        {"spin,", "without a name"},
-        {",spin", "without a name"},    {"spin,,zc", "without a name"},
-        {"=1", "without a name"},       {"spni", "did you mean 'spin'?"},
-        {"bufs", "needs a value"},      {"bufs=", "no value"},
-        {"bufs=1=2", "not understood"}, {"bufs=1 ,zc", "not understood"},
-        {" bufs=1", "unknown option"},  {"eal=", "the value is empty"},
+        {",", "without a name"},
+        {"spin,", "without a name"},
+        {",spin", "without a name"},
+        {"spin,,zc", "without a name"},
+        {"=1", "without a name"},
+        {"spni", "did you mean 'spin'?"},
+        {"bufs", "needs a value"},
+        {"bufs=", "no value"},
+        {"bufs=1=2", "not understood"},
+        {"bufs=1 ,zc", "not understood"},
+        {" bufs=1", "unknown option"},
+        {"eal=", "the value is empty"},
+        {"bufs=4,spin,bufs=5", "epoll: bufs is given twice in 'bufs=4,spin,bufs=5'"},
+        {"busy_poll=1us,busy-poll=1us", "busy_poll is given twice"},
+        {"spin,spin=20us", "spin is given twice"},
     };
     return cr_make_param_array(struct list, rows, sizeof(rows) / sizeof(rows[0]));
 }

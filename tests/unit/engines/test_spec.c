@@ -147,7 +147,7 @@ Test(spec, one_that_is_too_long_is_refused)
     while (strlen(text) < 2000)
         strcat(text, "bufs=4,");
     strcat(text, "bufs=5");
-    parses(text, "epoll:bufs=5");
+    refuses(text, "epoll: bufs is given twice in 'bufs=4,bufs=4,");
     memset(text, '+', sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
     struct engine_spec inner;
