@@ -109,7 +109,39 @@ static void heading_say(struct heading *h, const struct load_headline *line,
         heading_add(h, "%.*s%s%s", (int)(gap - line->format), line->format, value, gap + 2);
 }
 
-const char *heading_format(const struct run_case *c, char *out, size_t out_size)
+bool heading_same_window(const struct run_result *run)
+{
+    const struct run_case *first = NULL;
+
+    for (size_t i = 0; i < run->cases_count; i++) {
+        const struct run_case *c = &run->cases[i];
+        if (c->trials_count == 0)
+            continue;
+        first = first == NULL ? c : first;
+        if (c->duration_ns != first->duration_ns || c->warmup_ns != first->warmup_ns ||
+            c->asked_ops != first->asked_ops)
+            return false;
+    }
+    return true;
+}
+
+/* Said once for all cases unless they differ; so many ops are said as any other parameter. */
+static void heading_window(struct heading *h, const struct run_result *run,
+                           const struct run_case *c)
+{
+    const char *duration = facts_find(&c->params, "duration");
+    const char *warmup = facts_find(&c->params, "warmup");
+
+    if (c->asked_ops > 0 || heading_same_window(run))
+        return;
+    if (duration != NULL)
+        heading_add(h, "duration %s", duration);
+    if (warmup != NULL)
+        heading_add(h, "warmup %s", warmup);
+}
+
+const char *heading_format(const struct run_result *run, const struct run_case *c, char *out,
+                           size_t out_size)
 {
     static const char *const said[] = {"size",   "one-way", "connections", "depth",
                                        "rate",   "arrival", "reconnect",   "duration",
@@ -141,6 +173,7 @@ const char *heading_format(const struct run_case *c, char *out, size_t out_size)
         if (!known && def != NULL && !heading_is_default(def, param->value))
             heading_add(&h, "%s %s", param->name, param->value);
     }
+    heading_window(&h, run, c);
     if (cc != NULL && cc[0] != '\0')
         heading_add(&h, "%s", cc);
     if (c->server_address != NULL)

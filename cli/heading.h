@@ -5,13 +5,19 @@
 #ifndef LAB_CLI_HEADING_H
 #define LAB_CLI_HEADING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/option.h"
 #include "run/run.h"
 
-/* "64 B, 32 connections, depth 1, closed loop, kept connections"; returns out. */
-const char *heading_format(const struct run_case *c, char *out, size_t out_size);
+/* "64 B, 32 connections, depth 1, closed loop, kept connections"; returns out. Where the run's
+ * windows differ, the case's own too. */
+const char *heading_format(const struct run_result *run, const struct run_case *c, char *out,
+                           size_t out_size);
+
+/* Whether all cases that were measured had the same time, or number of ops. */
+bool heading_same_window(const struct run_result *run);
 
 /* The parameter in which the two differ, if it is the only one; else NULL. */
 const char *heading_difference(const struct run_case *a, const struct run_case *b);

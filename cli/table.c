@@ -516,7 +516,7 @@ static void table_title(const struct table *table, const struct run_case *c)
     const struct table_style *style = table->style;
     char heading[512];
 
-    heading_format(c, heading, sizeof(heading));
+    heading_format(table->run, c, heading, sizeof(heading));
     fprintf(table->out, "%s%s%s  ", style->colour ? "\033[1m" : "", c->workload,
             style->colour ? "\033[0m" : "");
     notes_wrap(table->out, term_text(heading), 4,
@@ -658,24 +658,18 @@ static void table_print_unmeasured(const struct table *table)
     }
 }
 
-/* Windows of all cases; where they differ, "various". */
+/* The window of all cases; where they differ, each heading has its own. */
 static void table_print_run(const struct table *table)
 {
     const struct run_settings *settings = &table->run->settings;
     const struct run_case *first = NULL;
     char duration[32], warmup[32];
-    bool same = true;
 
-    for (size_t i = 0; i < table->run->cases_count; i++) {
-        const struct run_case *c = &table->run->cases[i];
-        if (c->trials_count == 0)
-            continue;
-        first = first == NULL ? c : first;
-        same = same && c->duration_ns == first->duration_ns && c->warmup_ns == first->warmup_ns &&
-               c->asked_ops == first->asked_ops;
-    }
+    for (size_t i = 0; i < table->run->cases_count && first == NULL; i++)
+        if (table->run->cases[i].trials_count > 0)
+            first = &table->run->cases[i];
     fprintf(table->out, "run   %u trial%s of ", settings->rounds, settings->rounds == 1 ? "" : "s");
-    if (first == NULL || !same)
+    if (first == NULL || !heading_same_window(table->run))
         fputs("various lengths", table->out);
     else if (first->asked_ops > 0)
         fprintf(table->out, "%llu ops", (unsigned long long)first->asked_ops);

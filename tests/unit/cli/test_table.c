@@ -431,6 +431,37 @@ Test(table, a_rate_that_was_swept_says_no_loop)
     run_result_free(&run);
 }
 
+/* Else two tables would have one heading. */
+Test(table, windows_that_differ_are_in_the_headings)
+{
+    struct run_result run = fake_run();
+    struct run_case *c = fake_case(&run, "epoll", "lo");
+
+    fake_param(c, "warmup", "100ms");
+    fake_measured(c, 50000);
+    char *text = fake_table(&run, 0);
+    says(text, "kept connections\n");
+    free(text);
+    c = fake_case(&run, "epoll", "lo");
+    fake_param(c, "duration", "1s");
+    fake_param(c, "warmup", "0s");
+    c->duration_ns = 1000000000;
+    c->warmup_ns = 0;
+    fake_measured(c, 50000);
+    c = fake_case(&run, "epoll", "lo"); /* of so many ops that is not asked */
+    fake_param(c, "warmup", "0s");
+    fake_param(c, "ops", "7k");
+    c->asked_ops = 7000;
+    fake_measured(c, 50000);
+    text = fake_table(&run, 0);
+    says(text, "run   6 trials of various lengths");
+    says(text, "closed loop, kept connections, duration 500ms, warmup 100ms\n");
+    says(text, "closed loop, kept connections, duration 1s, warmup 0s\n");
+    says(text, "closed loop, kept connections, ops 7k\n");
+    free(text);
+    run_result_free(&run);
+}
+
 /* Two parameters at once: which of them made the difference, nobody can tell. */
 Test(table, two_parameters_that_change_together_are_no_sweep)
 {
