@@ -412,6 +412,7 @@ int preflight_listen(const struct run_result *run, struct lab_error *err)
         const struct engine_common common = {0};
         const struct engine_config config = {.options = &common};
         struct sock_listener listener;
+        struct lab_error why;
         struct addr addr;
 
         if (c->server_address != NULL || c->listen == NULL || c->link_spec != NULL ||
@@ -420,10 +421,10 @@ int preflight_listen(const struct run_result *run, struct lab_error *err)
         tried = c->listen;
         if (addr_parse(tried, server_workload_find(c->workload)->port, "--listen", &addr, err) < 0)
             return CLI_USAGE;
-        if (!addr_is_unix(&addr) && addr_port(&addr) == 0)
-            continue; /* a free one */
-        if (sock_listen(&listener, &addr, &config, 0, err) < 0)
+        if (sock_listen(&listener, &addr, &config, 0, &why) < 0) {
+            lab_fail(err, EINVAL, "--listen: %s", why.text);
             return CLI_USAGE;
+        }
         sock_listener_close(&listener);
     }
     return CLI_OK;

@@ -157,6 +157,14 @@ class Host(LabCase):
                 "run", "echo", "--listen", address, says=(address, "another process does")
             )
 
+    def test_an_address_that_this_host_does_not_have(self):
+        for address in ("192.0.2.1:0", "192.0.2.1:8888", "[2001:db8::1]:0"):
+            with self.subTest(address=address):
+                self.assert_refused(
+                    "run", "echo", "-e", "epoll", "-r", "1", "--listen", address,
+                    says=(f"--listen: cannot listen on {address}", "no such address"),
+                )  # fmt: skip
+
     def test_more_ports_a_second_than_there_are(self):
         self.assert_refused(
             "run", "echo", "--reconnect", "-R", "10M", says=("--rate", "TIME_WAIT", "--local-addrs")

@@ -78,6 +78,7 @@ class Job(LabCase):
             ("[a]\nserver =\n", ("my.job:2: server: the value is empty",)),
             ("[a]\ncc = reno,\n", ("my.job:2: cc: the value is empty",)),
             ("[global]\n\njson =\n[a]\n", ("my.job:3: json: the value is empty",)),
+            ("[a]\n\nlisten = 192.0.2.1:0\n", ("my.job:3: --listen: ", "no such address")),
             ("", ("my.job", "no case")),
         ):
             with self.subTest(text=text):
