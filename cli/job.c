@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/text.h"
 
@@ -38,6 +39,16 @@ static int job_fail(struct job_reader *reader, unsigned line, const char *text)
     return reader->result;
 }
 
+/* [Global] or [ global ]: it would become a case of its own, with nobody else's settings. */
+static bool job_meant_global(const char *name)
+{
+    size_t size = strlen(JOB_GLOBAL);
+
+    name += strspn(name, " ");
+    return strncasecmp(name, JOB_GLOBAL, size) == 0 &&
+           name[size + strspn(name + size, " ")] == '\0';
+}
+
 static struct job_section *job_section_add(struct job_reader *reader, const char *name)
 {
     struct job *job = reader->job;
@@ -51,6 +62,11 @@ static struct job_section *job_section_add(struct job_reader *reader, const char
         reader->any_global = true;
         job->global.line = reader->line;
         return &job->global;
+    }
+    if (job_meant_global(name)) {
+        snprintf(text, sizeof(text), "[%s]: did you mean [global]?", name);
+        job_fail(reader, reader->line, text);
+        return NULL;
     }
     for (size_t i = 0; i < job->count; i++) {
         if (strcmp(job->sections[i].name, name) == 0) {
@@ -94,6 +110,12 @@ static void job_heading(struct job_reader *reader, const char *line)
     }
     memcpy(name, from, size);
     name[size] = '\0';
+    const char *rest = to + 1 + strspn(to + 1, " \t\r\n");
+    if (*rest != '\0' && *rest != ';' && *rest != '#') { /* libinih would drop it */
+        job_fail(reader, reader->line,
+                 "a heading ends with the first ']': after it stands nothing but a ; comment");
+        return;
+    }
     reader->named = false;
     if (text_is_clean(name))
         reader->section = job_section_add(reader, name);

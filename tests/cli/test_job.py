@@ -79,6 +79,8 @@ class Job(LabCase):
             ("[a]\ncc = reno,\n", ("my.job:2: cc: the value is empty",)),
             ("[global]\n\njson =\n[a]\n", ("my.job:3: json: the value is empty",)),
             ("[a]\n\nlisten = 192.0.2.1:0\n", ("my.job:3: --listen: ", "no such address")),
+            ("[Global]\nsize = 8\n[a]\n", ("my.job:1: [Global]: did you mean [global]?",)),
+            ("[a]\n[b]]\n", ("my.job:2: a heading ends with the first ']'",)),
             ("", ("my.job", "no case")),
         ):
             with self.subTest(text=text):

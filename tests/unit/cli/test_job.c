@@ -27,10 +27,11 @@ Test(job, sections_in_their_order_with_lines)
     struct job job;
     struct lab_error err;
 
-    cr_assert_eq(parse("; a comment\n[global]\nengine = epoll, io_uring ; inline\n\n"
-                       "[small]\nsize=64\n# another\n[ empty ]\n[large]\nsize : 1MiB\n",
-                       &job, &err),
-                 0, "%s", err.text);
+    cr_assert_eq(
+        parse("; a comment\n[global]\nengine = epoll, io_uring ; inline\n\n"
+              "[small] ; one\nsize=64\n# another\n[ empty ]\t# two\n[large] \nsize : 1MiB\n",
+              &job, &err),
+        0, "%s", err.text);
     cr_assert_eq(job.count, 3);
     cr_assert_str_eq(job.sections[0].name, "small");
     cr_assert_str_eq(job.sections[1].name, " empty ");
@@ -115,6 +116,11 @@ ParameterizedTestParameters(job, refused)
         {"[a]\n\nreconnect\n", "x.job:3: neither `option = value` nor a [heading]"},
         {"[a\nsize = 1\n", "x.job:1: a heading ends with ']'"},
         {"[]\n", "x.job:1: a section's name has 1 to 49 characters"},
+        {"[a]\n[b] junk\n", "x.job:2: a heading ends with the first ']'"},
+        {"[b]]\n", "x.job:1: a heading ends with the first ']'"},
+        {"[a] size = 1\n", "x.job:1: a heading ends with the first ']'"},
+        {"\n[Global]\nsize = 1\n", "x.job:2: [Global]: did you mean [global]?"},
+        {"[ GLOBAL ]\n", "x.job:1: [ GLOBAL ]: did you mean [global]?"},
         {"[a]\n[b]\n[a]\n", "x.job:3: [a] is in line 1 already"},
         {"[a]\n[global]\n", "x.job:2: [global] comes once, before all other sections"},
         {"[a]\nsize = \x01\n", "x.job:2: not plain text"},
