@@ -198,6 +198,7 @@ static bool args_blame_long(const struct args_reader *reader, const char *word)
 {
     const struct args_argp *argp = reader->argp;
     const char *names[ARGS_OPTIONS_MAX + 2], *likely[2] = {NULL, NULL};
+    const struct option_def *last = NULL; /* of those that it may stand for; NULL: --help */
     size_t length = strcspn(word, "=");
     unsigned count = 0, matches = 0;
     char name[64], argument[160];
@@ -216,6 +217,7 @@ static bool args_blame_long(const struct args_reader *reader, const char *word)
         }
         if (matches < 2)
             likely[matches] = argp->options[i].name;
+        last = def;
         matches++;
     }
     names[count] = NULL;
@@ -224,8 +226,14 @@ static bool args_blame_long(const struct args_reader *reader, const char *word)
                  word, likely[0], likely[1], matches > 2 ? " and others" : "");
         return true;
     }
-    if (matches == 1) { /* an abbreviation without its value */
-        lab_fail(reader->err, EINVAL, "--%s needs a value, or takes none", likely[0]);
+    if (matches == 1 && last == NULL) {
+        lab_fail(reader->err, EINVAL, "--%s takes no value: leave it out", likely[0]);
+        return true;
+    }
+    if (matches == 1) {
+        lab_fail(reader->err, EINVAL,
+                 "there is no --%.*s; as short for --%s it needs a value: --%s %s", (int)length,
+                 word, last->name, last->name, args_argument(last, argument, sizeof(argument)));
         return true;
     }
     snprintf(name, sizeof(name), "%.*s", (int)length, word);

@@ -205,6 +205,9 @@ ParameterizedTestParameters(args, refused)
         {"--link", "--link needs a value: --link lo|unix"},
         {"-c", "-c needs a value: -c N"},
         {"-qc", "-c needs a value: -c N"},
+        {"--lin", "there is no --lin; as short for --link it needs a value: --link lo|unix"},
+        {"--help=yes", "--help takes no value: leave it out"},
+        {"--hel=yes", "--help takes no value: leave it out"},
         {"--conn 8", "--conn could be --connections or --connections-max: write it out"},
     };
     return cr_make_param_array(struct wrong, wrongs, sizeof(wrongs) / sizeof(*wrongs));
