@@ -80,4 +80,18 @@ static inline struct timespec clock_timespec(uint64_t ns)
     return (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
 }
 
+/*
+ * The time-out to give ppoll() or epoll_pwait2() at now_ns, for one who waits again until it is
+ * until_ns (CLOCK_NEVER: not for this). They come late by 0.1 % of their time-out, in a process
+ * that is nice by 0.5 %, and by 100 ms at most, however small the timer slack is (fs/select.c,
+ * select_estimate_accuracy()). So a long wait is to end early by more than that; the rest of it is
+ * a short one.
+ */
+static inline struct timespec clock_poll_timeout(uint64_t now_ns, uint64_t until_ns)
+{
+    uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+
+    return clock_timespec(left_ns > NS_PER_MS ? left_ns - left_ns / 128 : left_ns);
+}
+
 #endif

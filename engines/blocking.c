@@ -206,7 +206,7 @@ static int blocking_wait(struct blocking_engine *e, uint64_t until_ns, uint64_t 
     for (unsigned i = 0; accepts && i < e->listeners_count; i++)
         e->pollfds[count++] = (struct pollfd){.fd = e->listeners[i].sock.fd, .events = POLLIN};
     if (until_ns != CLOCK_NEVER)
-        timeout = clock_timespec(until_ns > now_ns ? until_ns - now_ns : 0);
+        timeout = clock_poll_timeout(now_ns, until_ns);
     int n = 0;
     blocking_syscall(e);
     if (blocking_enter(e, CLOCK_NEVER)) /* it keeps its time-out itself */

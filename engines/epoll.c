@@ -149,7 +149,7 @@ static int epoll_sleep(struct epoll_engine *e, uint64_t until_ns)
         uint64_t now_ns = until_ns == 0 ? 0 : clock_ns();
         if (now_ns >= until_ns)
             return epoll_look(e);
-        timeout = clock_timespec(until_ns - now_ns);
+        timeout = clock_poll_timeout(now_ns, until_ns);
     }
     if (!e->timespec_waits)
         return epoll_sleep_old(e, forever ? NULL : &timeout);

@@ -149,12 +149,11 @@ int channel_receive(struct channel *channel, const ProtobufCMessageDescriptor *t
         if (whole != 0 && channel->used == whole)
             return unpack(channel, type, message);
         struct pollfd wait = {.fd = channel->in, .events = POLLIN};
-        uint64_t now_ns = clock_ns();
-        struct timespec left = clock_timespec(deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+        struct timespec left = clock_poll_timeout(clock_ns(), deadline_ns);
         int r = ppoll(&wait, 1, deadline_ns == CLOCK_NEVER ? NULL : &left, NULL);
         if (r < 0 && errno != EINTR)
             return -errno;
-        if (r == 0)
+        if (r == 0 && clock_ns() >= deadline_ns)
             return -ETIMEDOUT;
         if (r > 0 && (r = read_some(channel)) < 0 && r != -EAGAIN)
             return r;

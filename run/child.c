@@ -141,14 +141,13 @@ static int await_order(const struct child_side *side, uint64_t deadline_ns)
 {
     struct pollfd wait[] = {{.fd = channel.in, .events = POLLIN},
                             {.fd = side->failed_fd > 0 ? side->failed_fd : -1, .events = POLLIN}};
-    uint64_t now_ns = clock_ns();
-    struct timespec left = clock_timespec(deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+    struct timespec left = clock_poll_timeout(clock_ns(), deadline_ns);
 
     int r = ppoll(wait, 2, deadline_ns == CLOCK_NEVER ? NULL : &left, NULL);
     if (r < 0)
         return errno == EINTR ? 0 : -errno;
     if (r == 0)
-        return -ETIMEDOUT;
+        return clock_ns() < deadline_ns ? 0 : -ETIMEDOUT;
     return wait[1].revents != 0 ? -ECANCELED : 0;
 }
 

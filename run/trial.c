@@ -144,8 +144,7 @@ static void member_read(struct member *member)
 static bool trial_wait(struct trial *trial, uint64_t deadline_ns)
 {
     struct pollfd *fds = calloc(1 + 2 * trial->count, sizeof(*fds));
-    uint64_t now_ns = clock_ns();
-    struct timespec left = clock_timespec(deadline_ns > now_ns ? deadline_ns - now_ns : 0);
+    struct timespec left = clock_poll_timeout(clock_ns(), deadline_ns);
 
     if (fds == NULL)
         abort();

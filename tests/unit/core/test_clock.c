@@ -76,3 +76,30 @@ Test(clock, says_how)
 {
     cr_assert_gt(strlen(clock_way()), 5);
 }
+
+/* Whatever the kernel adds to a long time-out, it is over before the moment that is waited for;
+ * and a few waits lead there. */
+Test(clock, polls_end_in_time)
+{
+    static const uint64_t lasts_ns[] = {
+        0, 1, 999999, NS_PER_MS, NS_PER_S, 40 * NS_PER_S, 86400 * NS_PER_S};
+
+    for (unsigned i = 0; i < sizeof(lasts_ns) / sizeof(lasts_ns[0]); i++) {
+        uint64_t now_ns = 12345, until_ns = now_ns + lasts_ns[i];
+        unsigned waits = 0;
+        for (; now_ns < until_ns; waits++) {
+            struct timespec timeout = clock_poll_timeout(now_ns, until_ns);
+            uint64_t asked_ns = (uint64_t)timeout.tv_sec * NS_PER_S + (uint64_t)timeout.tv_nsec;
+            uint64_t late_ns = asked_ns / 200;
+            cr_assert_gt(asked_ns, 0);
+            if (asked_ns > NS_PER_MS)
+                cr_assert_leq(now_ns + asked_ns + late_ns, until_ns);
+            else
+                cr_assert_leq(now_ns + asked_ns, until_ns);
+            now_ns += asked_ns;
+        }
+        cr_assert_leq(waits, 6, "%u waits", waits);
+        cr_assert_eq(clock_poll_timeout(now_ns, until_ns).tv_nsec, 0, "it is over");
+        cr_assert_eq(clock_poll_timeout(until_ns + 1, until_ns).tv_nsec, 0, "it was over");
+    }
+}
