@@ -501,7 +501,7 @@ static int uring_open(struct engine **engine, const struct engine_config *config
     }
     uring_ring_describe(&e->ring, &e->options, &e->base.caps);
     uring_register_files(e);
-    e->zc_on = e->options.zc != URING_ZC_OFF && uring_uses(e, URING_SEND_ZC | URING_SENDMSG_ZC);
+    e->zc_on = uring_ring_sends_zc(&e->ring, &e->options);
     sock_block_sigpipe();
     e->busy_since_ns = clock_ns();
     *engine = &e->base;

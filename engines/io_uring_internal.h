@@ -77,6 +77,11 @@ struct uring_ring {
 int uring_ring_open(struct uring_ring *ring, const struct uring_options *options,
                     uint32_t conns_hint, struct lab_error *err);
 void uring_ring_close(struct uring_ring *ring);
+/* Whether to begin with zero-copy sends. Their segments lie across pages, and a receive buffer that
+ * has no room for a whole one lets bytes in by the sender's window probes only, of 0.2 s and more.
+ */
+#define URING_ZC_RCVBUF_MIN (64u << 10)
+bool uring_ring_sends_zc(const struct uring_ring *ring, const struct uring_options *options);
 /* Once the ring and the pool are open. */
 void uring_ring_describe(const struct uring_ring *ring, const struct uring_options *options,
                          struct engine_caps *caps);

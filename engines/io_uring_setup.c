@@ -440,6 +440,16 @@ static void uring_describe_asked(const struct uring_ring *ring, const struct uri
                         "loopback, unix sockets and drivers without a NAPI id are not polled");
 }
 
+bool uring_ring_sends_zc(const struct uring_ring *ring, const struct uring_options *options)
+{
+    uint64_t rcvbuf = options->common.rcvbuf;
+    bool small = rcvbuf != 0 && rcvbuf < URING_ZC_RCVBUF_MIN;
+
+    if (!(ring->features & URING_SEND_ZC) || !(ring->features & URING_SENDMSG_ZC))
+        return false;
+    return options->zc == URING_ZC_ON || (options->zc == URING_ZC_AUTO && !small);
+}
+
 void uring_ring_describe(const struct uring_ring *ring, const struct uring_options *options,
                          struct engine_caps *caps)
 {
@@ -458,6 +468,10 @@ void uring_ring_describe(const struct uring_ring *ring, const struct uring_optio
         engine_caps_add(caps, "zero-copy send", CAP_ABSENT, "zc=off");
     else if (!(features & URING_SEND_ZC) || !(features & URING_SENDMSG_ZC))
         engine_caps_add(caps, "zero-copy send", CAP_ABSENT, "needs Linux 6.2");
+    else if (!uring_ring_sends_zc(ring, options))
+        engine_caps_add(caps, "zero-copy send", CAP_ABSENT,
+                        "not into small receive buffers (rcvbuf=), which take it by the sender's "
+                        "window probes; zc=on insists");
     else
         engine_caps_add(caps, "zero-copy send", CAP_NATIVE, NULL);
     engine_caps_add(caps, "file segments", CAP_EMULATED,

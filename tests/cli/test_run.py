@@ -380,6 +380,15 @@ class Servers(RunCase):
 
 
 class Settings(RunCase):
+    def test_tiny_receive_buffers(self):
+        # By the sender's window probes these two ops would take nearly seven seconds.
+        for engine in ("epoll", "io_uring"):
+            trial = self.run_json(
+                "echo", "-e", f"{engine}:rcvbuf=4k", "-r", "1", "-c", "1", "-n", "2", "-s", "32k",
+                "--timeout", "3",
+            )["cases"][0]["trials"][0]  # fmt: skip
+            self.assertEqual((trial["ops"], trial["errors"]), (2, 0), engine)
+
     def test_congestion_control_by_name(self):
         with open("/proc/sys/net/ipv4/tcp_allowed_congestion_control", encoding="ascii") as file:
             name = file.read().split()[0]
