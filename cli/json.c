@@ -11,6 +11,7 @@
 #include "cli/facts.h"
 #include "cli/heading.h"
 #include "core/parse.h"
+#include "engines/engine.h"
 
 struct json_percentile {
     const char *name;
@@ -61,10 +62,11 @@ static json_t *json_list(const struct run_list *list)
     return object;
 }
 
-/* A parameter as a number where it is one, its unit in its name: size_bytes, duration_s. */
-static void json_param(json_t *object, const struct run_case *c, const struct run_setting *param)
+/* An option's value as a number where it is one, its unit in its name: size_bytes, duration_s. def
+ * may be NULL: it is text then. */
+static void json_option(json_t *object, const struct option_def *def, const char *option,
+                        const char *text)
 {
-    const struct option_def *def = heading_option(c, param->name);
     enum option_type type = def == NULL ? OPTION_TEXT : def->type;
     json_t *value = NULL;
     const char *unit = "";
@@ -72,27 +74,27 @@ static void json_param(json_t *object, const struct run_case *c, const struct ru
     uint64_t number = 0;
 
     switch (type) {
-    case OPTION_FLAG: value = json_boolean(strcmp(param->value, "yes") == 0); break;
+    case OPTION_FLAG: value = json_boolean(strcmp(text, "yes") == 0); break;
     case OPTION_COUNT:
     case OPTION_RATE:
         unit = type == OPTION_RATE ? "_per_s" : "";
-        if (parse_count(param->value, param->name, &number, NULL) == 0)
+        if (parse_count(text, option, &number, NULL) == 0)
             value = json_count(number);
         break;
     case OPTION_SIZE:
         unit = "_bytes";
-        if (parse_size(param->value, param->name, &number, NULL) == 0)
+        if (parse_size(text, option, &number, NULL) == 0)
             value = json_count(number);
         break;
     case OPTION_TIME:
     case OPTION_SECONDS:
         unit = "_s";
-        if (parse_time(param->value, param->name, true, &number, NULL) == 0)
+        if (parse_time(text, option, true, &number, NULL) == 0)
             value = json_number((double)number / 1e9);
         break;
-    default: value = json_text(param->value);
+    default: value = json_text(text);
     }
-    snprintf(name, sizeof(name), "%s%s", param->name, unit);
+    snprintf(name, sizeof(name), "%s%s", option, unit);
     for (char *at = name; *at != '\0'; at++)
         if (*at == '-')
             *at = '_';
@@ -104,7 +106,8 @@ static json_t *json_params(const struct run_case *c)
     json_t *object = json_object();
 
     for (size_t i = 0; i < c->params.count; i++)
-        json_param(object, c, &c->params.items[i]);
+        json_option(object, heading_option(c, c->params.items[i].name), c->params.items[i].name,
+                    c->params.items[i].value);
     return object;
 }
 
@@ -434,14 +437,25 @@ static json_t *json_trial(const struct run_case *c, const struct run_trial *tria
 
 /* --- a case --- */
 
-static json_t *json_settings(const Lab__Ready *ready)
+/* Of the engine that the spec names. */
+static const struct option_def *json_engine_option(const char *spec, const char *option)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(spec, ":"), spec);
+    const struct engine_ops *ops = engine_find(name);
+    const struct option_def *def = option_find(engine_common_options, option);
+    return def != NULL || ops == NULL ? def : option_find(ops->options, option);
+}
+
+static json_t *json_settings(const Lab__Ready *ready, const char *spec)
 {
     json_t *object = json_object();
 
     for (size_t i = 0; ready != NULL && i < ready->n_settings; i++) {
         const char *name = facts_setting_name(ready->settings[i]);
         if (name != NULL)
-            json_object_set_new(object, name, json_text(ready->settings[i]->value));
+            json_option(object, json_engine_option(spec, name), name, ready->settings[i]->value);
     }
     return object;
 }
@@ -531,8 +545,8 @@ static json_t *json_case(const struct run_case *c, bool compact)
     json_object_set_new(object, "engine", json_text(c->client_spec));
     json_object_set_new(object, "server_engine", json_text(c->server_spec));
     json_object_set_new(object, "server_address", json_text(c->server_address));
-    json_object_set_new(object, "engine_options", json_settings(client));
-    json_object_set_new(object, "server_engine_options", json_settings(server));
+    json_object_set_new(object, "engine_options", json_settings(client, c->client_spec));
+    json_object_set_new(object, "server_engine_options", json_settings(server, c->server_spec));
     json_object_set_new(object, "capabilities",
                         json_pack("{so so}", "client", json_capabilities(client), "server",
                                   json_capabilities(server)));
@@ -575,11 +589,23 @@ static json_t *json_run(const struct run_result *run)
                      json_list(&run->settings.labels), "lab", json_lab());
 }
 
+/* A fact about the host: a whole number is one. */
+static json_t *json_fact(const char *text)
+{
+    size_t digits = text != NULL ? strspn(text, "0123456789") : 0;
+
+    if (digits > 0 && digits <= 18 && text[digits] == '\0')
+        return json_count(strtoull(text, NULL, 10));
+    return json_text(text);
+}
+
 static json_t *json_env(const struct run_env *env)
 {
     static const char *const always[] = {"kernel", "cpu", "congestion_control"};
-    json_t *object = json_list(&env->facts), *warnings = json_array();
+    json_t *object = json_object(), *warnings = json_array();
 
+    for (size_t i = 0; i < env->facts.count; i++)
+        json_object_set_new(object, env->facts.items[i].name, json_fact(env->facts.items[i].value));
     for (size_t i = 0; i < sizeof(always) / sizeof(*always); i++)
         if (json_object_get(object, always[i]) == NULL)
             json_object_set_new(object, always[i], json_null());

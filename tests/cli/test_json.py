@@ -45,6 +45,15 @@ class Schema(LabCase):
         self.assertIsNone(trial["latency_ns"]["histogram"])
         self.assertIsNotNone(trial["latency_ns"]["p50"])
 
+    def test_what_is_a_number_is_one(self):
+        document = self.validate("-e", "epoll:loan=512k,busy_poll=50us")
+        case = document["cases"][0]
+        for options in (case["engine_options"], case["server_engine_options"]):
+            self.assertEqual(options["loan_bytes"], 512 * 1024)
+            self.assertEqual(options["busy_poll_s"], 50e-6)
+            self.assertEqual(options["spin"], "off")
+        self.assertGreater(document["env"]["somaxconn"], 0)
+
     def test_open_loop_and_reconnect(self):
         self.validate("-e", "epoll", "-R", "1000")
         self.validate("-e", "epoll", "--reconnect")
