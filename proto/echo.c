@@ -268,6 +268,9 @@ static SELDOM int echo_client_input_slowly(struct echo_client *client, const str
         data += piece;
         left -= piece;
         if (client->answer_offset == client->message_bytes) {
+            /* Told of the last op, its owner may close: what lies behind would never be seen. */
+            if (left > 0 && client->answered + 1 == client->sent)
+                return -EPROTO;
             buf_unref(&asked->place->buf);
             echo_client_settle(client, client->message_bytes, piece);
         } else if (client->events->progress != NULL) {

@@ -32,6 +32,11 @@ def _flipped(conn):
         conn.sendall(bytes([data[0] ^ 1]) + data[1:])
 
 
+def _twice(conn):
+    while data := conn.recv(65536):
+        conn.sendall(data + data)
+
+
 def _once(conn):
     conn.sendall(conn.recv(1024))
 
@@ -42,6 +47,7 @@ KINDS = {
     "silent": _silent,
     "other": _other,
     "flipped": _flipped,
+    "twice": _twice,
     "once": _once,
     "deaf": None,  # a listen queue of one, and nobody who accepts
 }

@@ -53,6 +53,13 @@ class Server(LabCase):
         trial = self.trial_with("flipped")
         self.assertEqual(trial["ops"], 0)
 
+    def test_that_answers_too_much(self):
+        for words in ((), ("--reconnect",)):
+            with self.subTest(words=words):
+                trial = self.trial_with("twice", *words)
+                self.assertIn("protocol", trial["errors_by_kind"])
+                self.assertEqual(trial["ops"], 0)
+
     def test_errors_stand_under_the_table(self):
         with server("close") as address:
             result = self.lab("run", "echo", address, *SHORT, *PATIENCE)

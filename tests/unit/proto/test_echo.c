@@ -211,7 +211,21 @@ Test(echo, more_than_was_asked_for_breaks_the_protocol, .timeout = 10)
     size_t size = drain(&f.client, f.wire);
     f.wire[size] = 0;
     cr_assert_eq(feed(&echo_client_proto, &f.client, f.wire, size + 1), -EPROTO);
-    cr_assert_eq(f.heard.answered_count, 1);
+    cr_assert_eq(f.heard.answered_count, 0, "an answer that is too long is no good one");
+    tear_down(&f);
+}
+
+Test(echo, too_much_behind_several_answers_spoils_the_last, .timeout = 10)
+{
+    struct fixture f;
+
+    set_up(&f, 64, 3, false);
+    for (unsigned i = 0; i < 3; i++)
+        echo_client_ask(&f.client, i, i);
+    size_t size = drain(&f.client, f.wire);
+    f.wire[size] = 0;
+    cr_assert_eq(feed(&echo_client_proto, &f.client, f.wire, size + 1), -EPROTO);
+    cr_assert_eq(f.heard.answered_count, 2);
     tear_down(&f);
 }
 
