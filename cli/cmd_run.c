@@ -219,22 +219,13 @@ static int run_exit_code(const struct run_command *command)
     return doubt && command->options.strict ? CLI_DOUBT : CLI_OK;
 }
 
-static int run_show(struct run_command *command)
+static int run_keep(struct run_command *command)
 {
-    const struct run_result *result = &command->result;
-    const struct table_style style = {.width = term_columns(stdout), .colour = term_colour(stdout)};
     struct lab_error err;
 
-    if (strcmp(command->options.json, "-") != 0) {
-        table_print_host(result, stdout, style.width);
-        fputc('\n', stdout);
-        if (command->options.verbose)
-            table_print_settings(result, stdout, style.width);
-        table_print(result, stdout, &style);
-    }
     if (command->json.stream == NULL)
         return CLI_OK;
-    int r = json_write(result, command->options.json_compact, command->json.stream);
+    int r = json_write(&command->result, command->options.json_compact, command->json.stream);
     if (r < 0) {
         whole_file_drop(&command->json);
         whole_file_fail(command->options.json, -r, &err);
@@ -243,6 +234,20 @@ static int run_show(struct run_command *command)
     if (whole_file_keep(&command->json, &err) < 0)
         return cli_fail(CLI_FAILED, "%s", err.text);
     return CLI_OK;
+}
+
+static void run_show(const struct run_command *command)
+{
+    const struct run_result *result = &command->result;
+    const struct table_style style = {.width = term_columns(stdout), .colour = term_colour(stdout)};
+
+    if (strcmp(command->options.json, "-") == 0)
+        return;
+    table_print_host(result, stdout, style.width);
+    fputc('\n', stdout);
+    if (command->options.verbose)
+        table_print_settings(result, stdout, style.width);
+    table_print(result, stdout, &style);
 }
 
 static int run_execute_plan(struct run_command *command)
@@ -257,14 +262,16 @@ static int run_execute_plan(struct run_command *command)
     progress_end(&progress);
     if (r < 0 && r != -EINTR)
         return cli_fail(CLI_FAILED, "%s", err.text);
-    int shown = run_show(command);
+    /* The file first: who reads the table may be gone, and SIGPIPE ends this process then. */
+    int kept = run_keep(command);
+    run_show(command);
     if (r == -EINTR)
         return cli_fail(CLI_INTERRUPTED,
                         "interrupted after %u of %u rounds: what was finished "
                         "is shown",
                         command->result.rounds_done, command->result.settings.rounds);
     int exit_code = run_exit_code(command);
-    return shown != CLI_OK ? shown : exit_code;
+    return kept != CLI_OK ? kept : exit_code;
 }
 
 static int run_main(const struct command *self, int argc, char **argv)

@@ -1,6 +1,6 @@
 /*
  * `lab serve WORKLOAD`: one server process. Typed by a person it says `listening on ADDR` and
- * serves until SIGTERM; started by a controller it takes part in a trial.
+ * serves until SIGTERM, SIGINT or SIGHUP; started by a controller it takes part in a trial.
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,6 +14,7 @@
 #include "cli/side.h"
 #include "core/clock.h"
 #include "run/child.h"
+#include "run/signals.h"
 #include "server/serve.h"
 
 /* What is under way when SIGTERM comes may still go out. */
@@ -108,9 +109,7 @@ static int serve_for_person(struct serve_side *serve)
     char text[ADDR_TEXT_MAX];
     sigset_t signals;
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    signals_of_end(&signals);
     struct pollfd ends[] = {{.fd = signalfd(-1, &signals, SFD_CLOEXEC), .events = POLLIN},
                             {.fd = server_failed_fd(serve->server), .events = POLLIN}};
     if (ends[0].fd < 0) {

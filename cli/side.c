@@ -10,6 +10,7 @@
 
 #include "run/child.h"
 #include "run/privilege.h"
+#include "run/signals.h"
 
 static int set_link(void *options, const char *value, struct lab_error *err)
 {
@@ -164,9 +165,7 @@ int side_prepare(struct side *side, enum link_side role)
         return side_fail(side, CLI_USAGE, err.text);
     raise_fd_limit();
     signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    signals_of_end(&signals);
     if (!child_has_channel())
         sigprocmask(SIG_BLOCK, &signals, NULL);
     return CLI_OK;

@@ -32,8 +32,8 @@ struct side {
  * called before anything else. 0 or an exit code. */
 int side_begin(struct side *side, const struct command *self, const struct args *args);
 /* Parses spec and link (`role`'s view of it), asks the engine whether it can run here, pins, raises
- * the limit of fds, ignores SIGPIPE, blocks SIGTERM and SIGINT for the threads to come. 0 or an
- * exit code. */
+ * the limit of fds, ignores SIGPIPE, blocks the signals that end it (run/signals.h) for the threads
+ * to come. 0 or an exit code. */
 int side_prepare(struct side *side, enum link_side role);
 /* Whether the address is a socket with a name in the file system, which its rights guard: who made
  * it may remove it, from whatever folder, and others may not even connect. */

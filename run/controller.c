@@ -19,6 +19,7 @@
 #include "run/pin.h"
 #include "run/plan.h"
 #include "run/run.h"
+#include "run/signals.h"
 #include "run/trial.h"
 #include "run/verdict.h"
 
@@ -387,9 +388,7 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
     if (x.total == 0)
         return lab_fail(err, ENODEV, "nothing can run here: see the reasons above");
     x.order = malloc(result->cases_count * x.rounds * sizeof(*x.order));
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
+    signals_of_end(&signals);
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     x.signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (x.order == NULL || x.signals < 0) {
@@ -406,10 +405,7 @@ int run_execute(struct run_result *result, const struct run_observer *observer,
     run_summarise(result);
     if (r < 0 && r != -EINTR)
         lab_fail(err, -r, "the run ended early: %s", strerror(-r));
-    /* Taken out, or it would end this process once unblocked. */
-    struct signalfd_siginfo info;
-    while (read(x.signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-        ;
+    signals_take(x.signals);
 out:
     if (x.signals >= 0)
         close(x.signals);

@@ -169,9 +169,9 @@ struct run_observer {
     void (*round_ended)(void *context, const struct run_result *run, unsigned round);
 };
 
-/* Runs the plan in result (settings, cases); fills the rest. SIGINT and SIGTERM end it early:
- * complete stays false, finished trials alone are kept, -EINTR. 0 otherwise, even if trials failed;
- * another -errno with a sentence if nothing could be run at all. */
+/* Runs the plan in result (settings, cases); fills the rest. SIGINT, SIGTERM and SIGHUP end it
+ * early: complete stays false, finished trials alone are kept, -EINTR. 0 otherwise, even if trials
+ * failed; another -errno with a sentence if nothing could be run at all. */
 int run_execute(struct run_result *result, const struct run_observer *observer,
                 struct lab_error *err);
 /* Order statistics, merged histograms, ratios over the trials so far (for provisional tables). */

@@ -18,10 +18,12 @@ class Interrupt(LabCase):
                 return
         self.fail("the run ended too early")
 
-    def interrupted(self, number):
+    def interrupted(self, *numbers):
         process = self.start("run", "echo", *LONG, "--json", "out.json")
         self.wait_for_round(process, 2)
-        process.send_signal(number)
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.005)
         stdout, stderr = process.communicate(timeout=20 * SLOWER)
         self.assertEqual(process.returncode, EXIT_INTERRUPTED, stderr)
         self.assert_says(stderr, "interrupted after", "of 50 rounds")
@@ -42,6 +44,31 @@ class Interrupt(LabCase):
 
     def test_by_a_supervisor(self):
         self.interrupted(signal.SIGTERM)
+
+    def test_by_a_terminal_that_goes_away(self):
+        """Its shell may pass it on before the kernel sends it."""
+        self.interrupted(*[signal.SIGHUP] * 40)
+
+    def test_with_its_reader_gone_too(self):
+        process = self.start("run", "echo", *LONG, "--json", "out.json")
+        self.wait_for_round(process, 1)
+        process.stdout.close()
+        process.stdout = None
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=20 * SLOWER)
+        with open(os.path.join(self.folder, "out.json"), encoding="utf-8") as file:
+            self.assertIs(json.load(file)["complete"], False)
+
+    def test_without_a_terminal_to_lose(self):
+        process = self.start(
+            "run", "echo", "-e", "epoll", "-r", "3", "-d", "50ms", "-w", "10ms",
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        )  # fmt: skip
+        self.wait_for_round(process, 1)
+        process.send_signal(signal.SIGHUP)
+        _, stderr = process.communicate(timeout=20 * SLOWER)
+        self.assertEqual(process.returncode, 0, stderr)
+        self.assert_says(stderr, "round 3 of 3 done")
 
     def test_before_the_first_trial_is_done(self):
         process = self.start("run", "echo", "-e", "epoll", "-d", "30")

@@ -99,13 +99,15 @@ class Serve(LabCase):
         self.assert_ends_well(process)
 
     def test_what_is_under_way_is_drained(self):
-        process, address = self.serve()
-        with connect(address) as conn:
-            conn.sendall(b"z" * 1000)
-            self.assertEqual(conn.recv(1, socket.MSG_PEEK), b"z")
-            process.send_signal(signal.SIGTERM)
-            self.assertEqual(len(read_to_end(conn)), 1000)
-        self.assert_ends_well(process)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(signal=number):
+                process, address = self.serve()
+                with connect(address) as conn:
+                    conn.sendall(b"z" * 1000)
+                    self.assertEqual(conn.recv(1, socket.MSG_PEEK), b"z")
+                    process.send_signal(number)
+                    self.assertEqual(len(read_to_end(conn)), 1000)
+                self.assert_ends_well(process, number)
 
     def test_stopped_while_connections_come(self):
         """Where each is handed to a worker: none is handed to one that has ended."""
