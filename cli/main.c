@@ -69,30 +69,27 @@ static int main_unknown(const char *word)
     return cli_fail(CLI_USAGE, "there is no command '%s': `lab --help` lists them", word);
 }
 
-/* A full disk or a closed pipe must not look like success. */
+/* A full disk, a closed pipe or no stream at all must not look like success. */
 static int main_finish(int exit_code)
 {
     bool failed = ferror(stdout) != 0;
     if (fclose(stdout) != 0 || failed) {
         if (exit_code == CLI_OK)
             return cli_fail(CLI_FAILED,
-                            "cannot write to standard output, and what was shown is not whole: its "
-                            "disk is full, or its reader is gone");
+                            "cannot write to standard output, and what was shown is not whole: it "
+                            "is closed, its disk is full, or its reader is gone");
     }
     return exit_code;
 }
 
 /* What is opened first would else be taken for the stream that is closed: a table would go into
- * the JSON's file. */
+ * the JSON's file. Writing to a standard output that is closed is to fail all the same. */
 static void main_streams(void)
 {
-    int fd;
-
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd >= 0)
-        close(fd);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_RDWR) != fd)
+            return; /* no /dev/null here */
 }
 
 int main(int argc, char **argv)

@@ -13,6 +13,10 @@
 
 int whole_file_fail(const char *path, int code, struct lab_error *err)
 {
+    if (strcmp(path, "-") == 0)
+        return lab_fail(err, code,
+                        "cannot write to standard output: %s; name a file that can be written",
+                        code == EBADF ? "it is closed" : strerror(code));
     return lab_fail(err, code,
                     "cannot write %s: %s; name a file that can be written, or - for "
                     "standard output",

@@ -80,6 +80,23 @@ class About(LabCase):
         self.assertEqual(result.returncode, 4)
         self.assert_says(result.stderr, "standard output")
 
+    def test_nor_is_a_standard_output_that_is_closed(self):
+        run = "run echo -e epoll -q -r 1 -d 20ms -w 1ms"
+        for words in ("engines", "links", "--help", "--version", run, f"{run} --json -"):
+            with self.subTest(words=words):
+                result = subprocess.run(
+                    f"exec '{LAB}' {words} >&-",
+                    shell=True,
+                    cwd=self.folder,
+                    env=self.environment(),
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    timeout=60,
+                    check=False,
+                )
+                self.assertEqual(result.returncode, 4, result.stderr)
+                self.assert_says(result.stderr, "standard output", "closed")
+
 
 class Unknown(LabCase):
     def test_unknown_command_gets_a_suggestion(self):

@@ -7,7 +7,7 @@ import stat
 import subprocess
 import unittest
 
-from harness import EXIT_FAILED, EXIT_UNAVAILABLE, LAB, LabCase, main
+from harness import EXIT_FAILED, EXIT_OK, EXIT_UNAVAILABLE, LAB, LabCase, main
 
 try:
     import jsonschema
@@ -163,11 +163,13 @@ class File(LabCase):
         for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
             with self.subTest(closed=closed):
                 words = " ".join((*SHORT, "-e", "epoll", "--label", "x=" + 5000 * "y"))
-                subprocess.run(
+                code = subprocess.run(
                     f"exec '{LAB}' run echo {words} -v --json out.json {closed}",
-                    shell=True, cwd=self.folder, env=self.environment(), timeout=60, check=True,
+                    shell=True, cwd=self.folder, env=self.environment(), timeout=60, check=False,
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
+                ).returncode  # fmt: skip
+                lost = " >&-" in f" {closed}"
+                self.assertEqual(code, EXIT_FAILED if lost else EXIT_OK, "the table is lost")
                 with open(self.path(), encoding="utf-8") as file:
                     self.assertEqual(json.load(file)["schema"], "lab-run")
                 os.unlink(self.path())
