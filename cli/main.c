@@ -4,6 +4,7 @@
  * subcommand; each has a file of its own.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,6 +96,8 @@ static void main_streams(void)
 int main(int argc, char **argv)
 {
     main_streams();
+    /* A file larger than `ulimit -f` allows is to fail with a sentence, as on a full disk. */
+    signal(SIGXFSZ, SIG_IGN);
     term_init();
     if (argc < 2) {
         main_help(stderr);

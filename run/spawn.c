@@ -77,6 +77,7 @@ static void child_exec(char *const *argv, const struct spawn_place *place, int c
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     if (place != NULL)
         failed = -netns_enter(place->user_ns, place->net_ns);
     if (failed == 0 && dup2(control, STDIN_FILENO) >= 0 && dup2(control, STDOUT_FILENO) >= 0 &&

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import stat
 import subprocess
 import unittest
@@ -196,6 +197,18 @@ class File(LabCase):
         result = self.lab("run", "echo", *SHORT, "-e", "epoll", "--json", "/dev/full")
         self.assert_exit(result, 4)
         self.assert_says(result.stderr, "/dev/full", "No space left")
+
+    def test_so_is_a_file_that_may_not_be_that_large(self):
+        def small():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+        result = self.lab(
+            "run", "echo", *SHORT, "-e", "epoll", "--json", "out.json", preexec_fn=small
+        )
+        self.assert_exit(result, EXIT_FAILED)
+        self.assert_says(result.stderr, "cannot write out.json: File too large")
+        self.assert_says(result.stdout, "ops/s")
+        self.assertEqual(os.listdir(self.folder), [])
 
 
 class Histogram(LabCase):
