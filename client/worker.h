@@ -153,6 +153,10 @@ struct load {
     unsigned samples_count;
 };
 
+/* Of all connections; worker.c's own. */
+extern const struct pump_owner worker_conn_owner;
+void worker_conn_timer(struct timer *timer, uint64_t now_ns);
+
 int worker_open(struct load_worker *worker);  /* memory; before the thread */
 void *worker_main(void *worker);              /* the thread */
 void worker_free(struct load_worker *worker); /* after it */
