@@ -55,6 +55,7 @@ int worker_open(struct load_worker *worker)
     worker->start = workload->start;
     worker->depth = (unsigned)options->depth;
     worker->t0_ns = worker->t1_ns = CLOCK_NEVER;
+    worker->next_local = worker->index; /* workers do not all begin at the same one */
     worker->conns_left = options->loops > 0 ? worker->conns_count : 0;
     worker->latency = hist_new();
     worker->connect = hist_new();

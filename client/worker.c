@@ -332,8 +332,8 @@ static void conn_failed(struct load_worker *worker, struct load_conn *conn, bool
         conn_not_had(worker, conn);
 }
 
-static void conn_local_address(const struct load_worker *worker, const struct load_conn *conn,
-                               struct addr *local)
+/* Each that is opened takes the next: what holds the ports of one that was closed is its own. */
+static void conn_local_address(struct load_worker *worker, struct addr *local)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     uint64_t among = worker->config->options.local_addrs;
@@ -341,7 +341,7 @@ static void conn_local_address(const struct load_worker *worker, const struct lo
     local->size = 0;
     if (among <= 1)
         return;
-    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(conn->number % among));
+    in.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(worker->next_local++ % among));
     memcpy(&local->sa, &in, sizeof(in));
     local->size = sizeof(in);
 }
@@ -350,7 +350,7 @@ static void conn_connect(struct load_worker *worker, struct load_conn *conn)
 {
     struct addr local;
 
-    conn_local_address(worker, conn, &local);
+    conn_local_address(worker, &local);
     worker->config->workload->state_reset(conn->state, conn->number);
     conn->connect_ns = conn->heard_ns = worker->now_ns;
     conn->heard_bytes = 0;

@@ -118,6 +118,7 @@ struct load_worker {
     struct load_conn **conns;
     unsigned conns_count, connecting, opened, next_connect;
     unsigned conns_left; /* --loops: those with ops left */
+    uint64_t next_local; /* --local-addrs: which one the next connection is opened from */
 
     struct rng rng;
     double interval_ns;

@@ -1,5 +1,6 @@
 """What `lab run` measures and shows."""
 
+import collections
 import ctypes
 import errno
 import json
@@ -225,6 +226,19 @@ class Load(RunCase):
         with server("echo", accepted=lambda conn: seen.add(conn.getpeername()[0])) as address:
             self.trial(address, "--local-addrs", "3", "-c", "6")
         self.assertGreaterEqual(len(seen), 3, seen)
+
+    def test_local_addresses_are_spread_over_what_is_opened(self):
+        """A few connections that are opened again and again use all of them, and evenly."""
+        for engine, connections in (("epoll", "1"), ("blocking", "2")):
+            with self.subTest(engine=engine):
+                seen = collections.Counter()
+                with server("echo", accepted=lambda c: seen.update([c.getpeername()[0]])) as at:
+                    self.run_json(
+                        "echo", at, "-q", "-r", "1", "-e", engine, "--reconnect", "-c", connections,
+                        "--local-addrs", "5", "-n", "100",
+                    )  # fmt: skip
+                self.assertEqual(set(seen), {f"127.0.0.{i}" for i in range(1, 6)})
+                self.assertGreaterEqual(min(seen.values()), 15, seen)
 
     def test_ramp_spreads_the_connections(self):
         """They begin one after the other, and all are there before the window."""
