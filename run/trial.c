@@ -539,6 +539,16 @@ static int trial_send_end(struct trial *trial)
     return r;
 }
 
+/* Where in the trial that is which happens now, once the window has been told. */
+static const char *trial_moment(const struct trial *trial)
+{
+    uint64_t now_ns = clock_ns();
+
+    if (now_ns < trial->start_ns)
+        return "before the window";
+    return now_ns < trial->t0_ns ? "in the warm-up" : "in the window";
+}
+
 /* Sleeps until a moment; only a death or a signal ends it early. */
 static int trial_sleep(struct trial *trial, uint64_t until_ns)
 {
@@ -548,7 +558,7 @@ static int trial_sleep(struct trial *trial, uint64_t until_ns)
             return -EINTR;
         for (size_t i = 0; i < trial->count; i++)
             if (trial->members[i].gone) {
-                trial_blame(trial, &trial->members[i], "in the window");
+                trial_blame(trial, &trial->members[i], trial_moment(trial));
                 return -ECHILD;
             }
     }

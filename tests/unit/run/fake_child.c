@@ -60,8 +60,15 @@ static void say_ready(void *context, Lab__Ready *ready)
 
 static void window(void *context, uint64_t start_ns, uint64_t t0_ns, uint64_t t1_ns)
 {
-    if (is("dies-in-window"))
-        raise(SIGKILL);
+    uint64_t at_ns = is("dies-in-warmup")   ? start_ns + (t0_ns - start_ns) / 2
+                     : is("dies-in-window") ? t0_ns + NS_PER_MS
+                                            : 0;
+
+    if (at_ns == 0 && !is("dies-before-window"))
+        return;
+    while (clock_ns() < at_ns)
+        usleep(100);
+    raise(SIGKILL);
 }
 
 static void sample(void *context, unsigned index, uint64_t now_ns)

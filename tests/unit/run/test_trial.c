@@ -170,6 +170,27 @@ Test(trial, a_client_that_dies_in_the_window, .init = setup, .fini = teardown)
     expect_failure("client-dies-in-window", 2, RUN_FAILED, "was ended by signal 9");
 }
 
+/* Wide enough for a busy machine; of the few moments before the window there is an `or`. */
+static void expect_death(const char *how, const char *when, const char * or)
+{
+    struct run_case *c = add_case(how);
+
+    run.settings.rounds = 1;
+    c->warmup_ns = c->duration_ns = 300 * NS_PER_MS;
+    cr_assert_eq(execute(NULL), 0);
+    cr_assert(c->trials_count == 1 && c->trials[0].failed);
+    const char *reason = strstr(c->trials[0].reason, "was ended by signal 9 (Killed) ");
+    cr_assert_not_null(reason, "%s: %s", how, c->trials[0].reason);
+    cr_assert(strstr(reason, when) != NULL || strstr(reason, or) != NULL, "%s", reason);
+}
+
+Test(trial, when_a_side_died_is_told, .init = setup, .fini = teardown)
+{
+    expect_death("client-dies-before-window", "before the window", "in the warm-up");
+    expect_death("server-dies-in-warmup", "in the warm-up", "in the warm-up");
+    expect_death("client-dies-in-window", "in the window", "in the window");
+}
+
 Test(trial, a_client_that_dies_before_its_count_is_reached, .init = setup, .fini = teardown)
 {
     struct run_case *c = add_case("client-dies-in-window");
