@@ -78,15 +78,17 @@ static void progress_trial_begins(void *context, const struct run_result *run,
 {
     struct progress *progress = context;
     unsigned width = term_columns(stderr);
-    char line[400];
+    char line[400], to_go[32] = "";
 
     progress->to_go_s = seconds_to_go;
     progress->done = done;
     progress->total = total;
     if (progress->quiet || !progress->tty)
         return;
-    snprintf(line, sizeof(line), "trial %u of %u, %.0f s to go: %s %s over %s", done + 1, total,
-             ceil(seconds_to_go), c->workload, c->label, c->link);
+    if (!isnan(seconds_to_go))
+        snprintf(to_go, sizeof(to_go), ", %.0f s to go", ceil(seconds_to_go));
+    snprintf(line, sizeof(line), "trial %u of %u%s: %s %s over %s", done + 1, total, to_go,
+             c->workload, c->label, c->link);
     if (width > 1 && strlen(line) >= width) /* a line that wraps cannot be wiped */
         line[width - 1] = '\0';
     fprintf(stderr, "\r%s\033[K", line);

@@ -109,10 +109,14 @@ static void place_clients(struct run_result *result)
     }
 }
 
+/* Of a trial; NAN: so many ops take as long as they take. */
 static double case_seconds(const struct run_case *c)
 {
-    return (double)(c->warmup_ns + (c->asked_ops == 0 ? c->duration_ns : NS_PER_S)) / 1e9 +
-           TRIAL_OVERHEAD_S;
+    double length_s = (double)c->duration_ns / 1e9;
+
+    if (c->asked_ops != 0)
+        length_s = c->asked_ops_per_s > 0 ? (double)c->asked_ops / c->asked_ops_per_s : NAN;
+    return (double)c->warmup_ns / 1e9 + length_s + TRIAL_OVERHEAD_S;
 }
 
 /* --- what a trial comes to --- */
@@ -235,10 +239,11 @@ struct execution {
     int signals;
 };
 
+/* NAN: not known before every case has been seen once. */
 static double seconds_to_go(const struct execution *x)
 {
     double spent_s = (double)(clock_ns() - x->begun_ns) / 1e9;
-    if (x->done == 0)
+    if (x->done == 0 || (isnan(x->planned_s) && x->result->rounds_done == 0))
         return x->planned_s;
     return spent_s / x->done * (x->total - x->done);
 }

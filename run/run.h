@@ -158,7 +158,8 @@ struct run_result {
     struct run_list argv; /* name empty, value the word */
 };
 
-/* What happens while a run goes on; NULL members are skipped. */
+/* What happens while a run goes on; NULL members are skipped. Seconds are NAN while they are not
+ * known: how long a number of ops takes shows in the first round. */
 struct run_observer {
     void *context;
     void (*planned)(void *context, const struct run_result *run, double seconds_estimated);

@@ -52,6 +52,15 @@ class Table(RunCase):
         self.assert_says(result.stdout, "system calls an op, client")
         self.assert_says(result.stderr, "2 rounds", "round 2 of 2 done")
 
+    def test_how_long_it_takes_is_said_where_it_is_known(self):
+        for option, value, known in (
+            ("-d", "30ms", True), ("-n", "50", False), ("--loops", "2", False),
+        ):  # fmt: skip
+            with self.subTest(option=option):
+                result = self.lab("run", "echo", "-e", "epoll", "-r", "2", "-c", "4", option, value)
+                self.assertEqual("about 1 s" in result.stderr, known, result.stderr)
+                self.assertNotIn("nan", result.stderr)
+
     def test_quiet_says_nothing_on_stderr(self):
         self.assertEqual(self.short("-q", "-e", "epoll").stderr, "")
 

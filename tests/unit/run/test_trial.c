@@ -391,6 +391,55 @@ static void note_order(void *context, const struct run_result *result, const str
     cr_assert(seconds_to_go > 0);
 }
 
+/* --- how long it takes --- */
+
+struct told {
+    double planned_s, to_go_s[4];
+};
+
+static void note_plan(void *context, const struct run_result *result, double seconds_estimated)
+{
+    ((struct told *)context)->planned_s = seconds_estimated;
+}
+
+static void note_to_go(void *context, const struct run_result *result, const struct run_case *c,
+                       unsigned done, unsigned total, double seconds_to_go)
+{
+    ((struct told *)context)->to_go_s[done] = seconds_to_go;
+}
+
+static const struct told *told_of(uint64_t asked_ops, double asked_ops_per_s)
+{
+    static struct told told;
+    const struct run_observer observer = {
+        .context = &told, .planned = note_plan, .trial_begins = note_to_go};
+    struct run_case *by_count = add_case("good");
+
+    by_count->asked_ops = asked_ops;
+    by_count->asked_ops_per_s = asked_ops_per_s;
+    add_case("good");
+    cr_assert_eq(execute(&observer), 0);
+    return &told;
+}
+
+Test(trial, how_long_ops_take_is_known_after_a_round, .init = setup, .fini = teardown)
+{
+    const struct told *told = told_of(1000, 0);
+
+    cr_assert(isnan(told->planned_s), "%f", told->planned_s);
+    cr_assert(isnan(told->to_go_s[0]) && isnan(told->to_go_s[1]), "%f", told->to_go_s[1]);
+    cr_assert(told->to_go_s[2] > 0 && told->to_go_s[3] > 0);
+}
+
+Test(trial, how_long_ops_at_a_rate_take_is_known_before, .init = setup, .fini = teardown)
+{
+    const struct told *told = told_of(1000, 100);
+
+    /* Twice 10 s and 20 ms, twice each side's warm-up and start. */
+    cr_assert(told->planned_s > 20 && told->planned_s < 21, "%f", told->planned_s);
+    cr_assert_eq(told->to_go_s[0], told->planned_s);
+}
+
 Test(trial, a_seed_is_an_order, .init = setup, .fini = teardown)
 {
     char orders[3][64] = {"", "", ""};
