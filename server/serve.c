@@ -200,7 +200,8 @@ static void worker_attach(struct server_worker *worker, struct engine_accepted *
 
 /* Under the server's lock, without which the engine may be closed meanwhile. -ESHUTDOWN: it takes
  * no more. */
-static int worker_mail(struct server_worker *worker, const struct engine_accepted *accepted)
+static int worker_mail(struct server_worker *worker, const struct engine_accepted *accepted,
+                       struct lab_error *err)
 {
     int r = 0;
 
@@ -211,7 +212,7 @@ static int worker_mail(struct server_worker *worker, const struct engine_accepte
         unsigned room = worker->mail_room == 0 ? 16 : worker->mail_room * 2;
         struct engine_accepted *grown = realloc(worker->mail, room * sizeof(*grown));
         if (grown == NULL)
-            r = -ENOMEM;
+            r = lab_fail(err, ENOMEM, "no memory to hand it to a worker");
         else {
             worker->mail = grown;
             worker->mail_room = room;
@@ -448,32 +449,29 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
 }
 
 /* A worker with a thread, started when it returns (it may have ended again: the lock was let go of
- * meanwhile); under the server's lock. A failed one stays in the list, to be joined and freed at
- * the end. */
-static struct server_worker *worker_start(struct server *server, bool listens,
-                                          struct lab_error *err)
+ * meanwhile); under the server's lock. A failed one, of which *out is not told, stays in the list,
+ * to be joined and freed at the end. */
+static int worker_start(struct server *server, bool listens, struct server_worker **out,
+                        struct lab_error *err)
 {
     struct server_worker *worker = worker_new(server, NULL);
-    if (worker == NULL) {
-        lab_fail(err, ENOMEM, "no memory for another worker");
-        return NULL;
-    }
+    if (worker == NULL)
+        return lab_fail(err, ENOMEM, "no memory for another worker");
     worker->listens = listens;
     int r = thread_start(&worker->thread, worker_main, worker, server->one_each);
     if (r != 0) {
         server->workers_count--;
         worker_free(worker);
-        lab_fail(err, r, "cannot start a worker thread: %s", strerror(r));
-        return NULL;
+        return lab_fail(err, r, "cannot start a worker thread: %s", strerror(r));
     }
     worker->joinable = true;
     while (!worker->started)
         pthread_cond_wait(&server->started, &server->lock);
     if (worker->result == 0)
-        return worker;
-    if (err != NULL)
+        *out = worker;
+    else
         *err = worker->error;
-    return NULL;
+    return worker->result;
 }
 
 /* --- accepting --- */
@@ -489,39 +487,47 @@ static bool acceptor_may_say(uint64_t *said_ns)
     return true;
 }
 
-static void acceptor_say(struct server *server, const char *what, uint64_t limit)
+static void acceptor_say(struct server *server, const char *why, const char *advice)
 {
     pthread_mutex_lock(&server->lock);
     server->unsaid++;
     if (acceptor_may_say(&server->said_ns)) {
-        fprintf(stderr, "lab: refused %llu connection%s: %s (%llu)\n",
-                (unsigned long long)server->unsaid, server->unsaid == 1 ? "" : "s", what,
-                (unsigned long long)limit);
+        fprintf(stderr, "lab: refused %llu connection%s: %s%s\n",
+                (unsigned long long)server->unsaid, server->unsaid == 1 ? "" : "s", why, advice);
         server->unsaid = 0;
     }
     pthread_mutex_unlock(&server->lock);
 }
 
+static const char *acceptor_advice(int err)
+{
+    return err == EMFILE ? "; raise ulimit -n" : "";
+}
+
 /* A worker that waits for a connection, or a new one; under the server's lock. */
-static struct server_worker *acceptor_own_worker(struct server *server)
+static int acceptor_own_worker(struct server *server, struct server_worker **out,
+                               struct lab_error *err)
 {
     for (unsigned i = server->workers_count; i-- > 0;) {
         /* Newest first: its caches are warm. */
         struct server_worker *worker = server->workers[i];
         if (worker->waits) {
             worker->waits = false;
-            return worker;
+            *out = worker;
+            return 0;
         }
     }
-    return worker_start(server, false, NULL);
+    return worker_start(server, false, out, err);
 }
 
-/* 0: another worker has it; 1: it is the acceptor's own to serve; -errno: it is nobody's. */
-static int acceptor_hand_out(struct server_worker *acceptor, const struct engine_accepted *accepted)
+/* 0: another worker has it; 1: it is the acceptor's own to serve; -errno: it is nobody's, and but
+ * for -ESHUTDOWN err says why. */
+static int acceptor_hand_out(struct server_worker *acceptor, const struct engine_accepted *accepted,
+                             struct lab_error *err)
 {
     struct server *server = acceptor->server;
     const struct serve_options *options = &server->config.options;
-    struct server_worker *worker = acceptor;
+    struct server_worker *worker = NULL;
     int r = -ESHUTDOWN;
 
     if (!server->one_each &&
@@ -529,9 +535,13 @@ static int acceptor_hand_out(struct server_worker *acceptor, const struct engine
         return 1;
     pthread_mutex_lock(&server->lock);
     if (!atomic_load_explicit(&server->stopping, memory_order_relaxed)) {
-        worker = server->one_each ? acceptor_own_worker(server)
-                                  : server->workers[server->turn++ % options->workers];
-        r = worker == NULL ? -ENOMEM : worker == acceptor ? 1 : worker_mail(worker, accepted);
+        r = 0;
+        if (server->one_each)
+            r = acceptor_own_worker(server, &worker, err);
+        else
+            worker = server->workers[server->turn++ % options->workers];
+        if (r == 0)
+            r = worker == acceptor ? 1 : worker_mail(worker, accepted, err);
     }
     pthread_mutex_unlock(&server->lock);
     return r;
@@ -542,17 +552,20 @@ static void acceptor_accepted(struct pump_listener *listener, struct engine_acce
     struct server_worker *acceptor = (struct server_worker *)listener;
     struct server *server = acceptor->server;
     const struct serve_options *options = &server->config.options;
+    struct lab_error err;
 
     uint64_t now = atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed) + 1;
     if (options->connections_max != 0 && now > options->connections_max) {
         atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
         acceptor->engine->ops->accept_refuse(acceptor->engine, accepted);
-        acceptor_say(server, "--connections-max is reached", options->connections_max);
+        snprintf(err.text, sizeof(err.text), "--connections-max is reached (%llu)",
+                 (unsigned long long)options->connections_max);
+        acceptor_say(server, err.text, "");
         return;
     }
     atomic_fetch_add_explicit(&server->accepted, 1, memory_order_relaxed);
-    int r = acceptor_hand_out(acceptor, accepted);
+    int r = acceptor_hand_out(acceptor, accepted, &err);
     if (r > 0) {
         worker_attach(acceptor, accepted);
     } else if (r < 0) {
@@ -560,7 +573,7 @@ static void acceptor_accepted(struct pump_listener *listener, struct engine_acce
         atomic_fetch_add_explicit(&server->refused, 1, memory_order_relaxed);
         acceptor->engine->ops->accept_refuse(acceptor->engine, accepted);
         if (r != -ESHUTDOWN)
-            acceptor_say(server, "no memory or no thread for another worker", now);
+            acceptor_say(server, err.text, acceptor_advice(-r));
     }
 }
 
@@ -571,7 +584,7 @@ static void acceptor_failed(struct pump_listener *listener, int err, uint64_t ba
     pthread_mutex_lock(&server->lock);
     if (acceptor_may_say(&server->failed_said_ns))
         fprintf(stderr, "lab: connections wait to be accepted: %s%s\n", strerror(err),
-                err == EMFILE ? "; raise ulimit -n" : "");
+                acceptor_advice(err));
     pthread_mutex_unlock(&server->lock);
 }
 
@@ -603,7 +616,7 @@ static int server_new(struct server **out, const struct server_config *config,
 int server_start(struct server **out, const struct server_config *config, struct lab_error *err)
 {
     struct server *server;
-    struct server_worker *worker;
+    struct server_worker *worker = NULL;
 
     int r = server_new(&server, config, err);
     if (r < 0)
@@ -616,20 +629,15 @@ int server_start(struct server **out, const struct server_config *config, struct
         return r;
     }
     pthread_mutex_lock(&server->lock);
-    worker = worker_start(server, true, err);
-    if (worker != NULL) {
+    r = worker_start(server, true, &worker, err);
+    if (r == 0) {
         const struct engine_caps *caps = &worker->engine->caps;
         server->one_each = caps->conns_max == 1;
         if (server->one_each || caps->one_per_process || !caps->attach)
             server->config.options.workers = 1;
     }
-    for (unsigned i = 1; i < server->config.options.workers && worker != NULL; i++)
-        worker = worker_start(server, config->options.reuseport, err);
-    r = worker != NULL               ? 0
-        : server->workers_count == 0 ? -ENOMEM
-        : server->workers[server->workers_count - 1]->result < 0
-            ? server->workers[server->workers_count - 1]->result
-            : -EAGAIN;
+    for (unsigned i = 1; i < server->config.options.workers && r == 0; i++)
+        r = worker_start(server, config->options.reuseport, &worker, err);
     server->serving = true;
     pthread_cond_broadcast(&server->started);
     pthread_mutex_unlock(&server->lock);

@@ -109,6 +109,21 @@ class Serve(LabCase):
                     self.assertEqual(len(read_to_end(conn)), 1000)
                 self.assert_ends_well(process, number)
 
+    def test_too_few_descriptors_are_named(self):
+        """With a worker a connection it is the worker that finds none."""
+        def few():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))
+
+        for engine in ("blocking", "epoll"):
+            with self.subTest(engine=engine):
+                process, address = self.serve("-e", engine, preexec_fn=few)
+                conns = [connect(address) for _ in range(30)]
+                line = process.stderr.readline()
+                self.assert_says(line, "connection", "Too many open files; raise ulimit -n")
+                for conn in conns:
+                    conn.close()
+                self.assert_ends_well(process)
+
     def test_stopped_while_connections_come(self):
         """Where each is handed to a worker: none is handed to one that has ended."""
         seed = random.Random(1)
