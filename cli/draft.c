@@ -464,6 +464,8 @@ static int draft_ask(const struct draft *draft, struct draft_engine *client,
     c->both_sides = client->caps.both_sides;
     c->client_stack = client->caps.user_stack;
     c->server_stack = server->caps.user_stack;
+    c->client_worker_each = client->caps.conns_max == 1;
+    c->server_worker_each = server->caps.conns_max == 1;
     if ((client->caps.both_sides || server->caps.both_sides) && c->server_measured) {
         lab_fail(err, EINVAL,
                  "the %s engine plays both sides itself: it goes with neither --server nor "

@@ -217,3 +217,16 @@ const char *facts_setting_name(const Lab__Setting *setting)
     bool engine = strncmp(setting->name, prefix, strlen(prefix)) == 0;
     return engine ? setting->name + strlen(prefix) : NULL;
 }
+
+bool facts_is_in_vain(const struct run_case *c, const char *param)
+{
+    return (c->client_worker_each && strcmp(param, "workers") == 0) ||
+           (c->server_worker_each && strcmp(param, "server-workers") == 0);
+}
+
+const char *facts_param(const struct run_case *c, const struct run_setting *param)
+{
+    if (facts_is_in_vain(c, param->name))
+        return "one a connection";
+    return param->value[0] == '\0' ? "default" : param->value;
+}

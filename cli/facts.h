@@ -45,6 +45,12 @@ const Lab__Ready *facts_ready(const struct run_case *c, enum facts_side side);
 /* A process says its engine's options as `engine.NAME`: the name; NULL for another setting. */
 const char *facts_setting_name(const Lab__Setting *setting);
 
+/* Whether what was asked with the parameter cannot be: a number of workers, of an engine that has
+ * one a connection. */
+bool facts_is_in_vain(const struct run_case *c, const char *param);
+/* A parameter's value as it is in effect, for people. */
+const char *facts_param(const struct run_case *c, const struct run_setting *param);
+
 /* The text of a parameter or fact; NULL if there is none. */
 const char *facts_find(const struct run_list *list, const char *name);
 

@@ -171,7 +171,7 @@ const char *heading_format(const struct run_result *run, const struct run_case *
         for (const struct load_headline *at = line; at != NULL && at->option != NULL; at++)
             known |= strcmp(at->option, param->name) == 0;
         if (!known && def != NULL && !heading_is_default(def, param->value))
-            heading_add(&h, "%s %s", param->name, param->value);
+            heading_add(&h, "%s %s", param->name, facts_param(c, param));
     }
     heading_window(&h, run, c);
     if (cc != NULL && cc[0] != '\0')

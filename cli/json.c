@@ -63,7 +63,7 @@ static json_t *json_list(const struct run_list *list)
 }
 
 /* An option's value as a number where it is one, its unit in its name: size_bytes, duration_s. def
- * may be NULL: it is text then. */
+ * may be NULL: it is text then. "" is null. */
 static void json_option(json_t *object, const struct option_def *def, const char *option,
                         const char *text)
 {
@@ -74,7 +74,10 @@ static void json_option(json_t *object, const struct option_def *def, const char
     uint64_t number = 0;
 
     switch (type) {
-    case OPTION_FLAG: value = json_boolean(strcmp(text, "yes") == 0); break;
+    case OPTION_FLAG:
+        if (text[0] != '\0')
+            value = json_boolean(strcmp(text, "yes") == 0);
+        break;
     case OPTION_COUNT:
     case OPTION_RATE:
         unit = type == OPTION_RATE ? "_per_s" : "";
@@ -105,9 +108,12 @@ static json_t *json_params(const struct run_case *c)
 {
     json_t *object = json_object();
 
-    for (size_t i = 0; i < c->params.count; i++)
-        json_option(object, heading_option(c, c->params.items[i].name), c->params.items[i].name,
-                    c->params.items[i].value);
+    for (size_t i = 0; i < c->params.count; i++) {
+        const struct run_setting *param = &c->params.items[i];
+        /* What has no effect is null: the capabilities say why. */
+        json_option(object, heading_option(c, param->name), param->name,
+                    facts_is_in_vain(c, param->name) ? "" : param->value);
+    }
     return object;
 }
 

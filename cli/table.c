@@ -510,6 +510,15 @@ static bool table_any_measured(const struct compare_group *group)
     return false;
 }
 
+/* Whose parameters are those of all rows: a case of which all are in effect, if there is one. */
+static const struct run_case *table_speaker(const struct compare_group *group)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (!group->cases[i]->client_worker_each && !group->cases[i]->server_worker_each)
+            return group->cases[i];
+    return group->cases[0];
+}
+
 /* The workload, and in a line what is common to the rows. */
 static void table_title(const struct table *table, const struct run_case *c)
 {
@@ -529,7 +538,7 @@ static void table_print_group(struct table *table, const struct compare_group *g
 
     if (!table_any_measured(group))
         return;
-    table_title(table, group->cases[0]);
+    table_title(table, table_speaker(group));
     struct grid *grid = grid_new();
     struct table_columns at = table_heading(grid, group, NULL);
     for (size_t i = 0; i < group->count; i++)
@@ -732,6 +741,25 @@ static void table_print_ready(const struct table *table, const struct run_case *
     free(text);
 }
 
+/* What all cases of a group were asked. */
+static void table_print_params(const struct table *table, const struct compare_group *group)
+{
+    const struct run_case *c = table_speaker(group);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+
+    if (stream == NULL)
+        abort();
+    fprintf(stream, "%s ", c->workload);
+    for (size_t k = 0; k < c->params.count; k++)
+        fprintf(stream, "%s %s %s", k == 0 ? "" : ",", c->params.items[k].name,
+                facts_param(c, &c->params.items[k]));
+    fclose(stream);
+    table_line(table, "%s", text);
+    free(text);
+}
+
 void table_print_settings(const struct run_result *run, FILE *out, unsigned width)
 {
     const struct table_style style = {.width = width};
@@ -739,19 +767,11 @@ void table_print_settings(const struct run_result *run, FILE *out, unsigned widt
 
     for (size_t i = 0; i < run->cases_count; i++) {
         const struct run_case *c = &run->cases[i];
-        char *text = NULL;
-        size_t size = 0;
-        FILE *stream = open_memstream(&text, &size);
-        if (stream == NULL)
-            abort();
-        fprintf(stream, "%s ", c->workload);
-        for (size_t k = 0; k < c->params.count; k++)
-            fprintf(stream, "%s %s %s", k == 0 ? "" : ",", c->params.items[k].name,
-                    c->params.items[k].value[0] == '\0' ? "default" : c->params.items[k].value);
-        fclose(stream);
-        if (!compare_seen(run, i))
-            table_line(&table, "%s", text);
-        free(text);
+        if (!compare_seen(run, i)) {
+            struct compare_group group = compare_group(run, i);
+            table_print_params(&table, &group);
+            compare_free(&group);
+        }
         table_print_ready(&table, c, FACTS_CLIENT);
         table_print_ready(&table, c, FACTS_SERVER);
     }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,8 +222,14 @@ int load_start(struct load **out, const struct load_config *config, struct lab_e
 void load_describe(struct load *load, Lab__Ready *ready)
 {
     struct load_options *options = &load->config.options;
+    char note[64];
 
     tally_describe(load->workers[0].engine, ready);
+    if (load->caps.conns_max == 1 && options->workers != 0 &&
+        options->workers != load->workers_count) {
+        snprintf(note, sizeof(note), "a worker a connection, %u here", load->workers_count);
+        record_add_capability(ready, "workers", record_states[CAP_NO_EFFECT], note);
+    }
     for (const struct option_def *def = load_options; def->name != NULL; def++) {
         char value[OPTION_TEXT_MAX];
         record_add_setting(ready, def->name, option_format(def, options, value, sizeof(value)));

@@ -120,7 +120,8 @@ const struct option_def load_options[] = {
      .fallback = "0",
      .max = 65536,
      .argument = "N",
-     .help = "threads of the client; 0 = one, or one a connection where the engine holds but one",
+     .help =
+         "threads of the client; 0 = one; always one a connection where the engine holds but one",
      .group = "Load"},
     {.name = "reconnect",
      .type = OPTION_FLAG,

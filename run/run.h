@@ -95,6 +95,8 @@ struct run_case {
     uint32_t client_processes,
         server_processes; /* 1 unless one_per_process and -t N, or --client-via */
     uint32_t client_threads, server_threads; /* at work at once, of each of these */
+    /* The engine holds but one connection: a side's workers are as many, whatever was asked. */
+    bool client_worker_each, server_worker_each;
     bool client_threads_shared; /* ... and over all of them the client's are as many as connections
                                  */
     char wait[8];               /* sleep or spin */

@@ -83,6 +83,7 @@ struct server {
     unsigned workers_count, workers_room;
     unsigned turn;
     bool one_each; /* a worker a connection */
+    uint64_t workers_asked;
     _Atomic uint64_t connections;
     _Atomic bool stopping;
     int failed_fd; /* -1 if it is joined: who has the engine hears of it */
@@ -597,6 +598,7 @@ static int server_new(struct server **out, const struct server_config *config,
     if (server == NULL)
         return lab_fail(err, ENOMEM, "no memory for a server");
     server->config = *config;
+    server->workers_asked = config->options.workers;
     server->failed_fd = -1;
     if (config->workload->process_open != NULL) {
         int r = config->workload->process_open(&server->process, config->workload_options,
@@ -747,6 +749,9 @@ void server_describe(struct server *server, Lab__Ready *ready)
     pthread_mutex_lock(&server->lock);
     if (server->workers[0]->engine != NULL) /* else it has failed already */
         tally_describe(server->workers[0]->engine, ready);
+    if (server->one_each && server->workers_asked > 1)
+        record_add_capability(ready, "server-workers", record_states[CAP_NO_EFFECT],
+                              "a worker a connection");
     ready->tids = calloc(server->workers_count, sizeof(*ready->tids));
     for (unsigned i = 0; i < server->workers_count && ready->tids != NULL; i++)
         ready->tids[ready->n_tids++] = (uint32_t)server->workers[i]->tid;

@@ -75,7 +75,8 @@ const struct option_def serve_options[] = {
      .fallback = "1",
      .min = 1,
      .max = 1024,
-     .help = "threads of the server, an engine instance each",
+     .help = "threads of the server, an engine instance each; one a connection where that holds "
+             "but one",
      .group = "Server"},
     {.name = "reuseport",
      .type = OPTION_FLAG,

@@ -229,6 +229,31 @@ class Load(RunCase):
         trial, _ = self.trial("--close-after-reply", exit_code=EXIT_BAD)
         self.assertIn("closed-early", trial["errors_by_kind"])
 
+    def test_workers_of_an_engine_that_has_one_a_connection(self):
+        words = ("-t", "2", "--server-workers", "3")
+        document = self.run_json(
+            "echo", "-q", "-r", "1", "-c", "4", "-d", "50ms", "-w", "10ms",
+            "-e", "epoll,blocking", *words,
+        )  # fmt: skip
+        cases = {case["engine"]: case for case in document["cases"]}
+        for engine, workers, server_workers in (("epoll", 2, 3), ("blocking", None, None)):
+            case = cases[engine]
+            self.assertEqual(case["params"]["workers"], workers)
+            self.assertEqual(case["params"]["server_workers"], server_workers)
+            marks = " ".join(mark["evidence"] for mark in case["trials"][0]["watermarks"])
+            for said in (
+                "client: workers has no effect: a worker a connection, 4 here",
+                "server: server-workers has no effect: a worker a connection",
+            ):
+                self.assertEqual(said in marks, workers is None, marks)
+        vain = "workers one a connection, server-workers one a connection"
+        result = self.short("-e", "blocking", "-c", "4", *words, "-v")
+        self.assert_says(result.stdout, f"kept connections, {vain}\n")
+        self.assert_says(result.stdout, "workers one a connection, reconnect no")
+        self.assert_says(result.stdout, "has no effect: a worker a connection, 4 here")
+        result = self.short("-e", "blocking,epoll", "-c", "4", *words)
+        self.assert_says(result.stdout, "kept connections, workers 2, server-workers 3\n")
+
     def test_local_addresses(self):
         """A server of ours sees where the connections come from."""
         seen = set()
