@@ -49,6 +49,15 @@ static const struct metric_def first_byte_metric = {
     "client",
     "an op, from its start to the first byte of the answer"};
 
+static const struct metric_def lost_metric = {
+    "connections_lost",
+    "",
+    METRIC_COUNTER,
+    METRIC_LESS,
+    "connect",
+    "client",
+    "kept connections that the server ended with no op under way, and that were opened again"};
+
 static const struct metric_def schedule_metrics[] = {
     {"ops_scheduled", "", METRIC_COUNTER, METRIC_NEITHER, "", "client",
      "ops that were to start in the window"},
@@ -318,6 +327,15 @@ static void record_schedule(const struct load *load, Lab__Record *record)
                                   "closed loop: there is no schedule");
 }
 
+static void record_lost(const struct load *load, Lab__Record *record)
+{
+    uint64_t lost = 0;
+
+    for (unsigned i = 0; i < load->workers_count; i++)
+        lost += load->workers[i].lost;
+    record_add_value(record, &lost_metric, (double)lost);
+}
+
 static void record_histograms(struct load *load, Lab__Record *record)
 {
     struct load_worker *first = &load->workers[0];
@@ -374,6 +392,7 @@ void load_finish(struct load *load, Lab__Record *record)
                          load->samples[i].bytes - load->samples[i - 1].bytes);
     tally_record(&load->tally, load->config.spec->ops, record);
     record_schedule(load, record);
+    record_lost(load, record);
     record_histograms(load, record);
     for (unsigned i = 1; i < load->workers_count; i++)
         meter_merge(&load->workers[0].meter, &load->workers[i].meter);

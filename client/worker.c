@@ -411,6 +411,14 @@ static void conn_after_close(struct load_worker *worker, struct load_conn *conn,
     slot_next(worker, conn, 0);
 }
 
+/* Whether the server ended a connection that is to be kept and had nothing under way, as it may:
+ * no op has failed. */
+static bool conn_was_idle(const struct load_conn *conn, int err)
+{
+    return conn->phase == CONN_OPEN && conn->busy == 0 &&
+           (err == 0 || err == ECONNRESET || err == EPIPE || err == ESHUTDOWN);
+}
+
 static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int err)
 {
     struct load_conn *conn = (struct load_conn *)pump;
@@ -433,7 +441,9 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
     if (phase != CONN_CLOSING && !(phase == CONN_LEAVING && err == 0)) {
         worker->now_ns = clock_ns();
         in_order = false;
-        if (err != 0) {
+        if (conn_was_idle(conn, err)) {
+            worker->lost += in_window(worker, worker->now_ns);
+        } else if (err != 0) {
             conn_failed(worker, conn, phase == CONN_CONNECTING, err);
         } else {
             char example[LOAD_EXAMPLE_BYTES];

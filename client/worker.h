@@ -128,6 +128,7 @@ struct load_worker {
     size_t free_room, free_head, free_count;
 
     /* Read once the thread has ended, as are window_ops and window_bytes. */
+    uint64_t lost; /* connections, in the window, with nothing under way */
     uint64_t unfinished, scheduled, sent_in_time, with_slot, due_most;
     struct load_error errors[LOAD_ERROR_KINDS];
     struct hist *latency_from_send, *slip, *connect, *first_byte;

@@ -495,13 +495,32 @@ static void mark_drops(const struct judge *j)
                   (long long)j->trial->listen_drops, again);
 }
 
+/* No op failed by it, but the connections were not all there all the time. */
+static void mark_lost(const struct judge *j)
+{
+    double lost = 0;
+
+    for (size_t i = 0; i < j->trial->clients_count; i++) {
+        const Lab__Record *record = j->trial->clients[i].record;
+        const Lab__Metric *metric =
+            record != NULL ? record_metric(record, "connections_lost") : NULL;
+        if (metric != NULL && metric->observed)
+            lost += metric->value;
+    }
+    if (lost > 0)
+        watermark(j, "connections-lost",
+                  "kept connections that the server ended with no op under way, and that were "
+                  "opened again: %.0f",
+                  lost);
+}
+
 void verdict_judge(const struct run_case *c, struct run_trial *trial,
                    const struct verdict_facts *facts)
 {
     static void (*const checks[])(const struct judge *) = {
-        judge_errors,    judge_generator, judge_overloaded, judge_unstable,
-        judge_disturbed, judge_too_short, mark_place,       mark_link,
-        mark_pacing,     mark_clocks,     mark_sides,       mark_drops,
+        judge_errors,    judge_generator, judge_overloaded, judge_unstable, judge_disturbed,
+        judge_too_short, mark_place,      mark_link,        mark_pacing,    mark_clocks,
+        mark_sides,      mark_drops,      mark_lost,
     };
     const struct judge judge = {c, trial, facts};
 

@@ -38,8 +38,10 @@ class Server(LabCase):
         return trial
 
     def test_that_closes_early(self):
-        trial = self.trial_with("close")
-        self.assertEqual(trial["ops"], 0)
+        for words in ((), ("-R", "100")):
+            with self.subTest(words=words):
+                trial = self.trial_with("close", *words)
+                self.assertEqual(trial["ops"], 0)
 
     def test_that_never_answers(self):
         trial = self.trial_with("silent")

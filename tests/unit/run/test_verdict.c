@@ -520,6 +520,21 @@ Test(verdict, marks_of_drops, .init = setup, .fini = teardown)
     cr_assert_null(marked("listen-drops"));
 }
 
+Test(verdict, marks_of_connections_that_were_lost, .init = setup, .fini = teardown)
+{
+    static const struct metric_def lost = {
+        "connections_lost", "", METRIC_COUNTER, METRIC_LESS, "connect", "client", "kept ones"};
+    Lab__Record *record = fake.trial->clients[0].record;
+
+    cr_assert_null(marked("connections-lost"));
+    record_add_value(record, &lost, 0);
+    cr_assert_null(marked("connections-lost"));
+    record->metrics[0]->value = 17;
+    const char *text = marked("connections-lost");
+    cr_assert(text != NULL && strstr(text, ": 17") != NULL, "%s", text);
+    cr_assert_eq(fake.trial->verdicts_count, 0, "no op has failed");
+}
+
 /* Which may be longer than there is room for. */
 Test(verdict, notes_are_told_and_cut_between_characters, .init = setup, .fini = teardown)
 {
