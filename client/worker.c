@@ -137,21 +137,47 @@ static void conn_leave(struct load_worker *worker, struct load_conn *conn)
     pump_close(&conn->pump, worker->config->options.close == LOAD_CLOSE_RST);
 }
 
+/* A good op, whose last byte came at_ns. */
+static inline void op_counts(struct load_worker *worker, const struct load_slot *s, uint64_t at_ns,
+                             uint64_t bytes, uint64_t fresh)
+{
+    counter_add(&worker->ops_done, 1);
+    counter_add(&worker->bytes_done, fresh);
+    if (in_window(worker, at_ns)) {
+        worker->window_ops++;
+        worker->window_bytes += bytes;
+        if (!worker->open_loop)
+            hist_batch_add(&worker->latencies, worker->latency, at_ns - s->intended_ns);
+    }
+}
+
+/* The same, in an open loop too, where an op belongs to when it should have started. */
+static void op_counts_otherwise(struct load_worker *worker, const struct load_slot *s,
+                                uint64_t at_ns, uint64_t bytes, uint64_t fresh)
+{
+    op_counts(worker, s, at_ns, bytes, fresh);
+    if (worker->open_loop && in_window(worker, s->intended_ns)) {
+        hist_batch_add(&worker->latencies, worker->latency, at_ns - s->intended_ns);
+        hist_record(worker->latency_from_send, at_ns - s->sent_ns);
+    }
+}
+
 /* In an open loop, or with a connection an op. */
 static SELDOM void op_done_otherwise(struct load_worker *worker, struct load_conn *conn,
-                                     unsigned slot)
+                                     unsigned slot, uint64_t bytes, uint64_t fresh)
 {
-    const struct load_slot *s = &conn->slots[slot];
-
-    if (worker->open_loop && in_window(worker, s->intended_ns)) {
-        hist_batch_add(&worker->latencies, worker->latency, worker->now_ns - s->intended_ns);
-        hist_record(worker->latency_from_send, worker->now_ns - s->sent_ns);
-    }
-    op_ends(worker, conn, slot);
-    if (worker->reconnect)
+    if (worker->reconnect && worker->config->options.close == LOAD_CLOSE_SERVER) {
+        /* The close is a part of it: until then it is under way. */
+        conn->answer = (struct load_answer){worker->now_ns, bytes, fresh};
         conn_leave(worker, conn);
-    else
-        slot_next(worker, conn, slot);
+    } else {
+        op_counts_otherwise(worker, &conn->slots[slot], worker->now_ns, bytes, fresh);
+        op_ends(worker, conn, slot);
+        if (worker->reconnect)
+            conn_leave(worker, conn);
+        else
+            slot_next(worker, conn, slot);
+    }
     /* A round of the engine may hold many answers: what falls due meanwhile does not wait. */
     if (worker->open_loop && worker->phase == WORKER_RUNNING)
         schedule_run(worker);
@@ -164,17 +190,12 @@ uint64_t load_op_done(struct load_conn *conn, unsigned slot, uint64_t bytes, uin
     uint64_t now_ns = clock_ns();
 
     worker->now_ns = now_ns;
-    counter_add(&worker->ops_done, 1);
-    counter_add(&worker->bytes_done, fresh);
-    if (in_window(worker, now_ns)) {
-        worker->window_ops++;
-        worker->window_bytes += bytes;
-        if (!worker->open_loop)
-            hist_batch_add(&worker->latencies, worker->latency, now_ns - s->intended_ns);
-    }
     if (__builtin_expect(!worker->goes_on_at_once, 0)) {
-        op_done_otherwise(worker, conn, slot);
-    } else if (closed_loop_take(worker, conn)) {
+        op_done_otherwise(worker, conn, slot, bytes, fresh);
+        return now_ns;
+    }
+    op_counts(worker, s, now_ns, bytes, fresh);
+    if (closed_loop_take(worker, conn)) {
         /* As worker_start_op: busy it stays. */
         s->intended_ns = s->sent_ns = now_ns;
         conn_begin_op(worker, conn, slot);
@@ -269,6 +290,8 @@ static void conn_lose_ops(struct load_worker *worker, struct load_conn *conn, co
 {
     unsigned lost = conn->busy;
 
+    if (lost == 0 && conn->phase == CONN_LEAVING)
+        return; /* its op had failed already */
     for (unsigned i = 0; i < worker->depth && conn->busy > 0; i++)
         if (conn->slots[i].busy)
             op_fails(worker, conn, i);
@@ -411,6 +434,15 @@ static void conn_after_close(struct load_worker *worker, struct load_conn *conn,
     slot_next(worker, conn, 0);
 }
 
+/* The server has closed, as was to be waited for: its op is a good one. */
+static void conn_answered(struct load_worker *worker, struct load_conn *conn)
+{
+    const struct load_answer *answer = &conn->answer;
+
+    op_counts_otherwise(worker, &conn->slots[0], answer->at_ns, answer->bytes, answer->fresh);
+    op_ends(worker, conn, 0);
+}
+
 /* Whether the server ended a connection that is to be kept and had nothing under way, as it may:
  * no op has failed. */
 static bool conn_was_idle(const struct load_conn *conn, int err)
@@ -426,6 +458,10 @@ static void conn_closed(struct pump_conn *pump, enum engine_reason reason, int e
     enum load_conn_phase phase = conn->phase;
     bool in_order = worker->config->options.reconnect && conn->busy == 0;
 
+    if (phase == CONN_LEAVING && err == 0 && conn->busy > 0 && worker->phase != WORKER_ENDED) {
+        conn_answered(worker, conn);
+        in_order = true;
+    }
     if (phase == CONN_CONNECTING)
         worker->connecting--;
     if (conn->is_open) {

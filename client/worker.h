@@ -23,7 +23,7 @@ enum load_conn_phase {
     CONN_CLOSED, /* none, or waiting to be opened (again) */
     CONN_CONNECTING,
     CONN_OPEN,
-    CONN_LEAVING, /* reconnect: the op is done, the server is to close */
+    CONN_LEAVING, /* reconnect: the op is answered, or has failed, and the server is to close */
     CONN_CLOSING, /* we closed it; what it had under way is accounted for */
 };
 
@@ -33,6 +33,11 @@ struct load_slot {
     uint64_t free_since_ns;
     bool busy;
     bool queued; /* in the worker's ring of free slots */
+};
+
+/* What came, of an op that the server's close is still to end. */
+struct load_answer {
+    uint64_t at_ns, bytes, fresh;
 };
 
 struct load_conn {
@@ -48,6 +53,7 @@ struct load_conn {
     uint64_t number; /* unique over all processes */
     uint64_t loops_left;
     uint64_t connect_ns;            /* when the connect under way was begun */
+    struct load_answer answer;      /* while it is leaving */
     bool was_open, is_open;         /* once at least; now, until its close is over */
     uint64_t heard_bytes, heard_ns; /* received at the timer's last look; when that had grown */
     _Alignas(64) uint8_t state[];

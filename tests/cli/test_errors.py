@@ -62,6 +62,22 @@ class Server(LabCase):
                 self.assertIn("protocol", trial["errors_by_kind"])
                 self.assertEqual(trial["ops"], 0)
 
+    def test_that_never_closes_though_it_is_to(self):
+        """An op that the close is a part of is not good as well as failed."""
+        for rate in ((), ("-R", "40")):
+            with self.subTest(rate=rate):
+                words = ("--reconnect", "--close", "server", *rate)
+                trial = self.trial_with("echo", *words)
+                self.assertEqual(trial["ops"], 0)
+                self.assertIn("did not close", trial["errors_examples"]["timeout"])
+        with server("echo") as address:
+            document = self.run_json(
+                "echo", address, "-q", "-e", "epoll", "-r", "1", "-c", "4", "-n", "8", *PATIENCE,
+                "--reconnect", "--close", "server", exit_code=EXIT_BAD,
+            )  # fmt: skip
+        trial = document["cases"][0]["trials"][0]
+        self.assertEqual((trial["ops"], trial["errors"]), (0, 8))
+
     def test_errors_stand_under_the_table(self):
         with server("close") as address:
             result = self.lab("run", "echo", address, *SHORT, *PATIENCE)
