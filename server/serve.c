@@ -449,9 +449,27 @@ static struct server_worker *worker_new(struct server *server, struct engine *en
     return worker;
 }
 
-/* A worker with a thread, started when it returns (it may have ended again: the lock was let go of
- * meanwhile); under the server's lock. A failed one, of which *out is not told, stays in the list,
- * to be joined and freed at the end. */
+/* Starts the worker's thread, and returns when its engine is open (it may have ended again: the
+ * lock was let go of meanwhile), or could not be opened; under the server's lock. A failed one
+ * stays in the list, to be begun again, or joined and freed at the end. */
+static int worker_begin(struct server *server, struct server_worker *worker, struct lab_error *err)
+{
+    if (worker->joinable)
+        pthread_join(worker->thread, NULL); /* it has failed, and needs no lock to end */
+    worker->joinable = worker->started = false;
+    worker->result = -thread_start(&worker->thread, worker_main, worker, server->one_each);
+    if (worker->result != 0)
+        return lab_fail(err, -worker->result, "cannot start a worker thread: %s",
+                        strerror(-worker->result));
+    worker->joinable = true;
+    while (!worker->started)
+        pthread_cond_wait(&server->started, &server->lock);
+    if (worker->result != 0)
+        *err = worker->error;
+    return worker->result;
+}
+
+/* A new worker with a thread: as above. Of a failed one *out is not told. */
 static int worker_start(struct server *server, bool listens, struct server_worker **out,
                         struct lab_error *err)
 {
@@ -459,20 +477,10 @@ static int worker_start(struct server *server, bool listens, struct server_worke
     if (worker == NULL)
         return lab_fail(err, ENOMEM, "no memory for another worker");
     worker->listens = listens;
-    int r = thread_start(&worker->thread, worker_main, worker, server->one_each);
-    if (r != 0) {
-        server->workers_count--;
-        worker_free(worker);
-        return lab_fail(err, r, "cannot start a worker thread: %s", strerror(r));
-    }
-    worker->joinable = true;
-    while (!worker->started)
-        pthread_cond_wait(&server->started, &server->lock);
-    if (worker->result == 0)
+    int r = worker_begin(server, worker, err);
+    if (r == 0)
         *out = worker;
-    else
-        *err = worker->error;
-    return worker->result;
+    return r;
 }
 
 /* --- accepting --- */
@@ -505,10 +513,13 @@ static const char *acceptor_advice(int err)
     return err == EMFILE ? "; raise ulimit -n" : "";
 }
 
-/* A worker that waits for a connection, or a new one; under the server's lock. */
+/* A worker that waits for a connection, one that could not be begun, or a new one; under the
+ * server's lock. */
 static int acceptor_own_worker(struct server *server, struct server_worker **out,
                                struct lab_error *err)
 {
+    struct server_worker *failed = NULL;
+
     for (unsigned i = server->workers_count; i-- > 0;) {
         /* Newest first: its caches are warm. */
         struct server_worker *worker = server->workers[i];
@@ -517,8 +528,15 @@ static int acceptor_own_worker(struct server *server, struct server_worker **out
             *out = worker;
             return 0;
         }
+        if (worker->result != 0)
+            failed = worker;
     }
-    return worker_start(server, false, out, err);
+    if (failed == NULL)
+        return worker_start(server, false, out, err);
+    int r = worker_begin(server, failed, err);
+    if (r == 0)
+        *out = failed;
+    return r;
 }
 
 /* 0: another worker has it; 1: it is the acceptor's own to serve; -errno: it is nobody's, and but

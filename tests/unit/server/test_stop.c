@@ -205,3 +205,43 @@ Test(server_stop, an_engine_that_fails_while_it_drains)
     close(fd);
     served_free(&rig.served);
 }
+
+/* An engine that cannot be opened for a while. */
+static _Atomic bool open_fails;
+
+static int failing_open(struct engine **engine, const struct engine_config *config,
+                        const struct engine_events *events, struct lab_error *err)
+{
+    if (atomic_load(&open_fails))
+        return lab_fail(err, EMFILE, "not for now");
+    return sound->open(engine, config, events, err);
+}
+
+#define REFUSED 6
+
+/* One that cannot be begun leaves nothing behind: for the next connection it is tried again. */
+Test(server_stop, a_worker_that_cannot_be_begun_is_begun_again)
+{
+    static struct rig rig;
+    Lab__Ready *ready = calloc(1, sizeof(*ready));
+    char byte = 'x';
+
+    if (!rig_open_brittle(&rig, "blocking", 1))
+        return;
+    brittle.open = failing_open;
+    rig_start(&rig);
+    for (unsigned i = 0; i <= REFUSED; i++) {
+        atomic_store(&open_fails, i < REFUSED);
+        int fd = socket(rig.address.sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        cr_assert_eq(connect(fd, (const struct sockaddr *)&rig.address.sa, rig.address.size), 0);
+        (void)!send(fd, &byte, 1, MSG_NOSIGNAL);
+        cr_assert_eq(recv(fd, &byte, 1, 0) == 1, i == REFUSED, "connection %u", i);
+        close(fd);
+    }
+    lab__ready__init(ready);
+    server_describe(rig.served.server, ready);
+    cr_assert_eq(ready->n_tids, 2, "%zu workers", ready->n_tids);
+    lab__ready__free_unpacked(ready, NULL);
+    cr_assert(server_stop(rig.served.server, DRAIN_NS));
+    served_free(&rig.served);
+}
